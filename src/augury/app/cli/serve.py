@@ -1,0 +1,69 @@
+"""``augury serve``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_started_s = time.monotonic()
+
+
+def serve(
+    repository: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of models: NAME/VERSION/model.onnx. Without it, the bundled tweet "
+            "application is served.",
+            show_default=False,
+        ),
+    ] = None,
+    app: Annotated[
+        list[str] | None, typer.Option("--app", help="Add a bundled application: tweets.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    http_port: Annotated[
+        int | None, typer.Option(help="Port for HTTP; 0: any free one.", show_default="8000")
+    ] = None,
+    model_control: Annotated[
+        str | None,
+        typer.Option(
+            help="poll: take over what changes in the repository; none: load it once.",
+            show_default="poll",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="Where predictions are remembered: memory:// or sqlite:///path.",
+            show_default="sqlite:///augury-data/store.sqlite3",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Settings file.", show_default="augury.toml, if there is one"),
+    ] = None,
+) -> None:
+    """Serve a model repository, or the bundled tweet application, until told to stop.
+
+    Example: `augury serve ./models --http-port 8080`
+    """
+    # What only the server needs is imported here, so that the other verbs start quickly.
+    import uvloop
+
+    from augury.app.settings import read_settings
+    from augury.core.errors import InvalidSetting
+
+    settings = read_settings(
+        config, host=host, http_port=http_port, model_control=model_control, store=store
+    )
+    unknown = set(app or ()) - {"tweets"}
+    if unknown:
+        raise InvalidSetting(f"no bundled application {min(unknown)!r}; here is: tweets (--app)")
+    from augury.app.listen import listen
+
+    uvloop.run(listen(settings, repository, tuple(app or ()), _started_s))

@@ -1,0 +1,161 @@
+"""Every setting, its default and its bound.
+
+They come, in this order, from flags, the environment (``AUGURY_*``), ``.env``, ``augury.toml`` and the
+defaults here.  Nothing else of Augury reads the environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from augury.core.errors import InvalidSetting
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Settings of one server; each field's description says what it does and in which unit."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AUGURY_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",  # the environment holds what is not ours; files are checked below
+        frozen=True,
+        hide_input_in_errors=True,
+        populate_by_name=True,
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; loopback by default.")
+    http_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8000, description="Port for HTTP; 0 lets the system choose."
+    )
+    model_control: Literal["poll", "none"] = Field(
+        "poll", description="poll: look at the repository again and again; none: only at start."
+    )
+    model_poll_s: Annotated[float, Field(ge=0.1)] = Field(
+        2.0, description="Seconds between two looks at the repository."
+    )
+    ready_without_models: bool = Field(
+        False, description="Whether a server that serves no model counts as ready."
+    )
+    store: str = Field(
+        "sqlite:///augury-data/store.sqlite3",
+        description="Where predictions are remembered: memory:// or sqlite:///path.",
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="console for people, json for machines."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged."
+    )
+    log_file: Path | None = Field(
+        None, description="Also log to this file, rotated at midnight, kept for 7 days."
+    )
+    max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
+        32 * MIB, description="A larger request body is refused with 413."
+    )
+    max_request_rows: Annotated[int, Field(ge=1)] = Field(
+        65_536, description="Rows of one request at most."
+    )
+    cache_bytes: Annotated[int, Field(ge=0)] = Field(
+        64 * MIB, description="Bound of the prediction cache; 0 remembers nothing."
+    )
+    drain_grace_s: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Seconds for which a server that was told to stop takes new connections."
+    )
+    drain_timeout_s: Annotated[float, Field(ge=1)] = Field(
+        30.0, description="Seconds after which requests still under way are cut at shutdown."
+    )
+    max_texts: Annotated[int, Field(ge=1)] = Field(
+        256, description="Texts of one /v1/sentiment request at most."
+    )
+    x_base_url: str = Field("https://api.x.com", description="Where the X API answers.")
+    x_bearer_token: SecretStr | None = Field(
+        None,
+        description="Bearer token for the X API; without one, tweets come from the archive only.",
+        validation_alias=AliasChoices(
+            "AUGURY_X_BEARER_TOKEN", "TWITTER_BEARER_TOKEN", "x_bearer_token"
+        ),
+    )
+    x_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        5.0, description="Seconds for one question to the X API, retries included: twice that."
+    )
+
+    @field_validator("x_bearer_token", mode="after")
+    @classmethod
+    def _blank_is_none(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value().strip() else None
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, _config_file)
+        return init_settings, env_settings, dotenv_settings, toml
+
+
+_config_file = Path("augury.toml")
+
+
+def read_settings(config: Path | None = None, **flags: Any) -> Settings:
+    """All settings.
+
+    Args:
+        config: The TOML file; default ``augury.toml`` in the working folder, if it is there.
+        **flags: From the command line; those that are ``None`` were not given.
+
+    Raises:
+        InvalidSetting: An impossible value, an unknown key in the file, or no such file.
+    """
+    global _config_file  # noqa: PLW0603 - pydantic-settings asks a class method, which takes no arguments
+    _config_file = config or Path("augury.toml")
+    if config is not None and not config.is_file():
+        raise InvalidSetting(f"no settings file {str(config)!r} (--config)")
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        _refuse_unknown_keys(_config_file)
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise InvalidSetting(f"setting {name}: {first['msg']}") from None
+
+
+def _refuse_unknown_keys(file: Path) -> None:
+    import tomllib
+
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InvalidSetting(f"{file}: {error}") from None
+    for name in table:
+        if name not in Settings.model_fields:
+            raise InvalidSetting(f"{file}: unknown setting {name!r}; see docs/settings.md")

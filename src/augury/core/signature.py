@@ -1,0 +1,93 @@
+"""What goes into a model and what comes out: names, datatypes, shapes without the batch axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from augury.core.errors import InvalidInput, MissingInput, ShapeMismatch, UnknownInput, WrongType
+from augury.core.tensor import NUMPY_DTYPES, Array, datatype_of
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output.
+
+    Args:
+        name: As the model and its callers call it.
+        datatype: The Open Inference Protocol's name ("FP32", "BYTES").
+        shape: Sizes without the batch axis; ``-1`` stands for any.
+        labels: Names along the last axis, when it has names (the classes of a classifier).
+        description: One sentence for people; shown in the API's document.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...] = ()
+    labels: tuple[str, ...] = ()
+    description: str = ""
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of *shape*, batch axis included, can be this tensor."""
+        return len(shape) == len(self.shape) + 1 and all(
+            want in (-1, got) for got, want in zip(shape[1:], self.shape, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Inputs and outputs of a model, in the model's order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def input(self, name: str) -> TensorSpec | None:
+        """The input called *name*, or ``None``."""
+        return next((spec for spec in self.inputs if spec.name == name), None)
+
+    def validate(self, inputs: Mapping[str, Array]) -> int:
+        """Check *inputs* against the signature.
+
+        Returns:
+            The number of rows, 1 or more.
+
+        Raises:
+            MissingInput: An input of the signature is not there.
+            UnknownInput: An input that the signature does not have.
+            WrongType: A dtype that is not the signature's.
+            ShapeMismatch: A shape that is not the signature's.
+            InvalidInput: No rows, or inputs of different row counts.
+        """
+        for name in inputs:
+            if self.input(name) is None:
+                raise UnknownInput(
+                    f"unknown input {name!r}; the model's inputs are: {self._input_names()}",
+                    input=name,
+                )
+        rows = -1
+        for spec in self.inputs:
+            array = inputs.get(spec.name)
+            if array is None:
+                raise MissingInput(
+                    f"input {spec.name!r} is missing; the model's inputs are: {self._input_names()}",
+                    input=spec.name,
+                )
+            if array.dtype != NUMPY_DTYPES[spec.datatype]:
+                raise WrongType(
+                    f"input {spec.name!r} is {datatype_of(array)}, the model wants {spec.datatype}",
+                    input=spec.name,
+                )
+            if not spec.fits(array.shape):
+                raise ShapeMismatch(input=spec.name, got=array.shape, want=(-1, *spec.shape))
+            if rows not in (-1, len(array)):
+                raise InvalidInput(
+                    f"input {spec.name!r} has {len(array)} rows, the inputs before it have {rows}",
+                    input=spec.name,
+                )
+            rows = len(array)
+        if rows < 1:
+            raise InvalidInput("the request has no rows; send at least one")
+        return rows
+
+    def _input_names(self) -> str:
+        return ", ".join(spec.name for spec in self.inputs)

@@ -1,0 +1,67 @@
+"""Errors of the FastAPI side, told in the same form as everywhere."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from augury.core.errors import AuguryError, InvalidInput, NotFound
+from augury.observe.logs import get_logger
+from augury.protocols.native.errors import (
+    CONTENT_TYPE,
+    problem_body,
+    problem_headers,
+    unexpected,
+)
+
+_log = get_logger(__name__)
+
+
+class MethodNotAllowed(InvalidInput):
+    """The path exists, the method does not."""
+
+    code, title, status = "method_not_allowed", "Method not allowed", 405
+
+
+def problem_response(error: AuguryError) -> Response:
+    """*error* as a response."""
+    headers = {name.decode(): value.decode() for name, value in problem_headers(error)}
+    return Response(
+        problem_body(error),
+        status_code=error.status,
+        media_type=CONTENT_TYPE.decode(),
+        headers=headers,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Let *app* answer every error as a problem document."""
+
+    @app.exception_handler(AuguryError)
+    async def known(_: Request, error: AuguryError) -> Response:
+        return problem_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        faults = [
+            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            for fault in error.errors()[:5]
+        ]
+        return problem_response(InvalidInput("; ".join(faults)))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> Response:
+        path = request.url.path[:200]
+        if error.status_code == 404:
+            return problem_response(NotFound(f"nothing is at {path!r}; /docs lists the routes"))
+        if error.status_code == 405:
+            return problem_response(
+                MethodNotAllowed(f"{request.method} is not for {path!r}; /docs lists the routes")
+            )
+        return problem_response(InvalidInput(f"{path!r}: {error.detail}"))
+
+    @app.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> Response:
+        _log.error("request failed", path=request.url.path[:200], exc_info=error)
+        return problem_response(unexpected())

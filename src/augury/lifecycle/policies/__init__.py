@@ -1,0 +1,1 @@
+"""Which action comes next: pure functions from snapshots to one action."""

@@ -1,0 +1,1 @@
+"""Where the wanted set comes from; each source states everything that it wants, every time."""

@@ -1,0 +1,85 @@
+"""The parts of an answer, put together in the order of the request's rows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from augury.batching.scheduler import WorkResult
+from augury.core.errors import AuguryError, Unavailable
+from augury.core.request import InferRequest, InferResponse, Timing
+from augury.core.tensor import Array
+from augury.packages.reader import ModelPackage
+
+
+class Answer:
+    """Collects results and errors of *rows* rows.
+
+    Args:
+        rows: Rows of the request.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.errors: dict[int, AuguryError] = {}
+        self.cached: set[int] = set()
+        self.preprocess_s = 0.0
+        self._parts: list[tuple[Sequence[int], WorkResult]] = []
+
+    def add_cached(self, row: int, result: WorkResult) -> None:
+        """*row* was remembered."""
+        self.cached.add(row)
+        self._parts.append(((row,), result))
+
+    def add(self, rows: Sequence[int], future: asyncio.Future[WorkResult]) -> None:
+        """*rows* of the request are the rows of the result that *future* holds."""
+        error = (
+            Unavailable("the computation was given up; ask again")
+            if future.cancelled()
+            else future.exception()
+        )
+        if error is None:
+            result = future.result()
+            self._parts.append((rows, result))
+            self.errors.update((rows[row], fault) for row, fault in result.errors.items())
+        elif isinstance(error, AuguryError):
+            self.errors.update((row, error) for row in rows)
+        else:
+            raise error
+
+    def response(self, package: ModelPackage, request: InferRequest) -> InferResponse:
+        """All rows together."""
+        timing = Timing(preprocess_s=self.preprocess_s)
+        for _, result in self._parts:
+            timing.queue_s = max(timing.queue_s, result.queue_s)
+            timing.runtime_s = max(timing.runtime_s, result.runtime_s)
+        outputs = self._outputs()
+        if request.outputs:
+            outputs = {name: outputs[name] for name in request.outputs if name in outputs}
+        return InferResponse(
+            model=package.name,
+            version=package.version,
+            outputs=outputs,
+            rows=self.rows,
+            errors=self.errors,
+            cached=frozenset(self.cached),
+            timing=timing,
+        )
+
+    def _outputs(self) -> dict[str, Array]:
+        if len(self._parts) == 1 and len(self._parts[0][0]) == self.rows:
+            return self._parts[0][1].outputs
+        if not self._parts:
+            return {}
+        outputs = {}
+        for name, like in self._parts[0][1].outputs.items():
+            # Rows without an answer stay zero (empty for BYTES); their content means nothing.
+            filled = np.zeros((self.rows, *like.shape[1:]), dtype=like.dtype)
+            if like.dtype == object:
+                filled.fill(b"")
+            for rows, result in self._parts:
+                filled[list(rows)] = result.outputs[name]
+            outputs[name] = filled
+        return outputs

@@ -1,0 +1,120 @@
+"""The package's own examples: its first test, and its warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from augury.batching.merge import merge_columns
+from augury.core.errors import AuguryError, InvalidInput
+from augury.core.signature import Signature, TensorSpec
+from augury.core.tensor import NUMPY_DTYPES, Array, bytes_column
+from augury.packages.manifest import ExampleTable
+from augury.packages.reader import ModelPackage
+from augury.pipeline.transforms.base import Batch
+
+
+class Answering(Protocol):
+    """What is needed of a servable to run its examples without a queue."""
+
+    signature: Signature
+
+    @property
+    def package(self) -> ModelPackage:
+        """What it was loaded from."""
+
+    def preprocess(
+        self, inputs: Mapping[str, Array], rows: int, parameters: Mapping[str, Any]
+    ) -> Batch:
+        """The steps before the model."""
+
+    def run_batch(
+        self, inputs: dict[str, Array], rows: int
+    ) -> tuple[dict[str, Array], dict[int, AuguryError]]:
+        """The model and the steps after it."""
+
+
+def column_from_values(spec: TensorSpec, values: list[Any]) -> Array:
+    """TOML or JSON *values*, one for each row, as the column that *spec* describes.
+
+    Raises:
+        InvalidInput: They are not of the datatype.
+    """
+    if spec.datatype != "BYTES":
+        try:
+            return np.asarray(values, dtype=NUMPY_DTYPES[spec.datatype])
+        except (ValueError, TypeError, OverflowError) as error:
+            raise InvalidInput(f"{spec.name!r} is not {spec.datatype}: {error}") from None
+    shape = np.shape(np.array(values, dtype=object)) if spec.shape else (len(values),)
+    flat: list[bytes] = []
+    for value in np.array(values, dtype=object).flat if spec.shape else values:
+        if not isinstance(value, str):
+            raise InvalidInput(f"{spec.name!r} holds {value!r}, BYTES are written as text")
+        flat.append(value.encode())
+    return bytes_column(flat).reshape(shape)
+
+
+def run_examples(servable: Answering) -> list[str]:
+    """Run every example.
+
+    Returns:
+        One sentence for each fault, naming the example; empty when all is well.
+    """
+    faults = []
+    for position, example in enumerate(servable.package.manifest.examples):
+        try:
+            fault = _run_example(servable, example)
+        except AuguryError as error:
+            fault = error.message
+        if fault:
+            faults.append(f"example {position + 1}: {fault}")
+    return faults
+
+
+def _run_example(servable: Answering, example: ExampleTable) -> str:
+    """What is wrong with the answer to *example*, or an empty text."""
+    signature = servable.signature
+    inputs: dict[str, Array] = {}
+    for name, values in example.inputs.items():
+        spec = signature.input(name)
+        if spec is None:
+            known = ", ".join(spec.name for spec in signature.inputs)
+            return f"unknown input {name!r}; the model's inputs are: {known}"
+        inputs[name] = column_from_values(spec, values)
+    rows = signature.validate(inputs)
+    batch = servable.preprocess(inputs, rows, {})
+    if batch.errors:
+        row, error = next(iter(batch.errors.items()))
+        return f"row {row + 1} is refused: {error.message}"
+    outputs, errors = servable.run_batch(merge_columns([batch.columns]), rows)
+    if errors:
+        row, error = next(iter(errors.items()))
+        return f"row {row + 1} is refused: {error.message}"
+    for name, values in example.outputs.items():
+        spec = next((spec for spec in signature.outputs if spec.name == name), None)
+        if spec is None:
+            known = ", ".join(spec.name for spec in signature.outputs)
+            return f"unknown output {name!r}; the model's outputs are: {known}"
+        want = column_from_values(spec, values)
+        got = outputs[name]
+        if want.shape != got.shape:
+            return (
+                f"output {name!r} has shape {list(got.shape)}, the example says {list(want.shape)}"
+            )
+        if not _equal(got, want, example.atol):
+            return f"output {name!r} is {_show(got)}, the example says {_show(want)}"
+    return ""
+
+
+def _equal(got: Array, want: Array, atol: float) -> bool:
+    if got.dtype.kind == "f":
+        return bool(np.allclose(got, want, rtol=0.0, atol=atol, equal_nan=True))
+    return bool(np.array_equal(got, want))
+
+
+def _show(array: Array) -> str:
+    if array.dtype == object:
+        return str([value.decode(errors="replace") for value in array.flat])
+    return str(array.tolist())

@@ -1,0 +1,191 @@
+"""One loaded version: signature, transforms, runtime and the scheduler that feeds it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from augury.batching.scheduler import Scheduler
+from augury.core.clock import Clock
+from augury.core.errors import AuguryError, InvalidPackage
+from augury.core.signature import Signature
+from augury.core.tensor import NUMPY_DTYPES, Array, Columns
+from augury.observe.metrics import Metrics, VersionMetrics
+from augury.packages.manifest import InstancesTable
+from augury.packages.reader import MANIFEST_NAME, ModelPackage
+from augury.pipeline.examples import run_examples
+from augury.pipeline.transforms.base import Batch, TransformContext
+from augury.pipeline.transforms.registry import build_transforms
+from augury.runtimes.base import RuntimeOptions
+from augury.runtimes.registry import RUNTIMES
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """Batches at once, and threads of each."""
+
+    count: int
+    threads: int
+
+
+def choose_instances(table: InstancesTable, cores: int) -> Instances:
+    """Fill up what ``[instances]`` leaves open: one thread an instance, one instance a core.
+
+    Two runs of one thread finish more rows a second than one run of two threads, since nothing waits
+    for the slower half; see ``docs/decisions/0006-instances.md`` for the measurement.
+
+    >>> choose_instances(InstancesTable(threads=2), cores=8)
+    Instances(count=4, threads=2)
+    """
+    if table.count is not None:
+        return Instances(table.count, table.threads or max(1, cores // table.count))
+    threads = table.threads or 1
+    return Instances(max(1, cores // threads), threads)
+
+
+class ModelServable:
+    """A version that answers.
+
+    Args:
+        package: What it is loaded from.
+        generation: Distinguishes loads of the same version within this process.
+        clock: Monotonic time.
+        metrics: Where batches are counted.
+        cores: Cores to plan for; default: those that this process may use.
+
+    Raises:
+        InvalidPackage: The package cannot be served.
+    """
+
+    def __init__(
+        self,
+        package: ModelPackage,
+        generation: int,
+        *,
+        clock: Clock,
+        metrics: Metrics,
+        cores: int | None = None,
+    ) -> None:
+        self._package = package
+        self.generation = generation
+        manifest = package.manifest
+        self.instances = choose_instances(manifest.instances, cores or len(os.sched_getaffinity(0)))
+        options = RuntimeOptions(threads=self.instances.threads, instances=self.instances.count)
+        self._runtime = RUNTIMES.get(package.runtime)(package.model_file, options)
+        self.native = self._runtime.signature
+        self.signature: Signature = manifest.signature.signature(self.native)
+        context = TransformContext(path=package.path, native=self.native)
+        self._before = build_transforms(manifest.preprocess, context, "preprocess")
+        self._after = build_transforms(manifest.postprocess, context, "postprocess")
+        self._outputs = tuple(spec.name for spec in self.signature.outputs)
+        self.metrics = VersionMetrics(metrics, package.name, package.version)
+        fixed = self._runtime.fixed_rows
+        self.scheduler = Scheduler(
+            f"{package.name}/{package.version}",
+            self.run_batch,
+            instances=self.instances.count,
+            max_rows=fixed or manifest.batching.max_rows,
+            max_queue_rows=manifest.batching.max_queue_rows,
+            clock=clock,
+            metrics=self.metrics,
+        )
+
+    @property
+    def package(self) -> ModelPackage:
+        return self._package
+
+    def preprocess(
+        self, inputs: Mapping[str, Array], rows: int, parameters: Mapping[str, Any]
+    ) -> Batch:
+        """Run the steps before the model; rows that they refuse are in ``errors``."""
+        columns: Columns = dict(inputs)
+        batch = Batch(columns=columns, rows=rows, parameters=parameters)
+        for step in self._before:
+            step(batch)
+        return batch
+
+    def run_batch(
+        self, inputs: dict[str, Array], rows: int
+    ) -> tuple[dict[str, Array], dict[int, AuguryError]]:
+        """Compute one merged batch and run the steps after the model; for instance threads."""
+        fixed = self._runtime.fixed_rows
+        if fixed is not None and rows != fixed:
+            inputs = {name: _fill_up(array, fixed) for name, array in inputs.items()}
+        raw = self._runtime.run(inputs)
+        if fixed is not None and rows != fixed:
+            raw = {name: array[:rows] for name, array in raw.items()}
+        if not self._after:
+            return raw, {}
+        columns: Columns = dict(raw)
+        batch = Batch(columns=columns, rows=rows)
+        for step in self._after:
+            step(batch)
+        return {name: batch.array(name) for name in self._outputs}, batch.errors
+
+    def warm_up(self) -> None:
+        """Answer the package's examples, so that the first caller does not pay for first things.
+
+        Raises:
+            InvalidPackage: An example fails or answers something else than it says.
+        """
+        faults = run_examples(self)
+        if faults:
+            raise InvalidPackage(faults[0], path=str(self._package.path.parent / MANIFEST_NAME))
+        examples = self._package.manifest.examples
+        if not examples and not self._before:
+            self.run_batch(self._zeros(), 1)
+
+    def start(self) -> None:
+        self.scheduler.start(asyncio.get_running_loop())
+
+    async def close(self) -> None:
+        await self.scheduler.close()
+        self._runtime.close()
+
+    def _zeros(self) -> dict[str, Array]:
+        """A row of zeros, sizes that are open taken as 1."""
+        zeros = {}
+        for spec in self.native.inputs:
+            shape = (1, *(1 if size == -1 else size for size in spec.shape))
+            array = np.zeros(shape, dtype=NUMPY_DTYPES[spec.datatype])
+            if spec.datatype == "BYTES":
+                array.fill(b"")
+            zeros[spec.name] = array
+        return zeros
+
+
+class ServableLoader:
+    """Loads and warms up; the manager's way to servables.
+
+    Args:
+        clock: Monotonic time.
+        metrics: Where batches are counted.
+    """
+
+    def __init__(self, clock: Clock, metrics: Metrics) -> None:
+        self._clock = clock
+        self._metrics = metrics
+
+    def load(self, package: ModelPackage, generation: int) -> ModelServable:
+        """A servable that has answered its examples.
+
+        Raises:
+            InvalidPackage: The package cannot be served.
+        """
+        servable = ModelServable(package, generation, clock=self._clock, metrics=self._metrics)
+        servable.warm_up()
+        return servable
+
+
+def _fill_up(array: Array, rows: int) -> Array:
+    """Grow the batch axis to *rows* with zero rows (empty ones for BYTES)."""
+    missing = rows - len(array)
+    filler = np.zeros((missing, *array.shape[1:]), dtype=array.dtype)
+    if array.dtype == object:
+        filler.fill(b"")
+    return np.concatenate([array, filler])

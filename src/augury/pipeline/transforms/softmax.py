@@ -1,0 +1,30 @@
+"""Logits to probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from augury.pipeline.transforms.base import Batch, TransformContext
+from augury.pipeline.transforms.base import Options as BaseOptions
+
+
+class Softmax:
+    """``exp(x_i) / Σ exp(x_j)`` over the last axis, shifted by the maximum so that nothing overflows.
+
+    Reads FP column ``input`` of shape ``(rows, …, classes)``, writes ``output``, same shape.
+    """
+
+    class Options(BaseOptions):
+        """Options in ``model.toml``."""
+
+        input: str = "logits"
+        output: str = "scores"
+
+    def __init__(self, options: Options, context: TransformContext) -> None:
+        self._input = options.input
+        self._output = options.output
+
+    def __call__(self, batch: Batch) -> None:
+        logits = batch.array(self._input)
+        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        batch.columns[self._output] = powers / powers.sum(axis=-1, keepdims=True)

@@ -1,0 +1,143 @@
+"""What every HTTP dialect needs of ASGI: read a bounded body, answer, notice that the client left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from augury.core.errors import ClientGone, InvalidInput, TooLarge
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+# Most answers are quicker; only for the others it is worth a task to watch the connection.
+WATCH_AFTER_S: Final = 0.05
+
+
+def header(headers: Headers, name: bytes) -> bytes | None:
+    """The first header *name* (lower case), or ``None``."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
+async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLarge: More than *max_bytes*, announced or sent.
+        InvalidInput: A content encoding that we do not read.
+        ClientGone: The client hung up while sending.
+    """
+    length = header(headers, b"content-length")
+    if length is not None and length.isdigit() and int(length) > max_bytes:
+        raise body_too_large(int(length), max_bytes)
+    encoding = header(headers, b"content-encoding")
+    if encoding not in (None, b"identity"):
+        raise InvalidInput(
+            f"content encoding {(encoding or b'').decode('latin-1')[:40]!r} is not supported; "
+            "send the body as it is"
+        )
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        if len(body) > max_bytes:
+            raise body_too_large(len(body), max_bytes)
+        return body
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the client hung up while it sent the request")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > max_bytes:
+            raise body_too_large(size, max_bytes)
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+        message = await receive()
+
+
+def body_too_large(size: int, max_bytes: int) -> TooLarge:
+    """The error for a body of *size* bytes or more."""
+    return TooLarge(
+        f"the body has {size} bytes or more, the limit is {max_bytes} (max_body_bytes); send less",
+        limit_bytes=max_bytes,
+    )
+
+
+async def reply(
+    send: Send,
+    status: int,
+    body: bytes,
+    content_type: bytes = b"application/json",
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
+    """Send a whole response."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", content_type),
+                (b"content-length", str(len(body)).encode()),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+class _Watch:
+    """Cancels a task when its client hangs up."""
+
+    __slots__ = ("_receive", "_task", "_timer", "_watcher", "gone")
+
+    def __init__(self, receive: Receive, task: asyncio.Task[Any]) -> None:
+        self._receive = receive
+        self._task = task
+        self._watcher: asyncio.Task[None] | None = None
+        self.gone = False
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start)
+
+    def _start(self) -> None:
+        self._watcher = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            self.gone = True
+            self._task.cancel()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+
+@contextmanager
+def cancelled_when_client_goes(receive: Receive) -> Iterator[None]:
+    """While the block runs, a client that hangs up cancels it; the body has been read before.
+
+    Raises:
+        ClientGone: That happened.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine always runs in a task here
+    watch = _Watch(receive, task)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not watch.gone:
+            raise
+        task.uncancel()
+        raise ClientGone("the client hung up before the answer was ready") from None
+    finally:
+        watch.stop()

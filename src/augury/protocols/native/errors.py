@@ -1,0 +1,54 @@
+"""Errors as ``application/problem+json`` (RFC 9457)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from augury.core.errors import AuguryError, Internal
+
+CONTENT_TYPE: Final = b"application/problem+json"
+
+
+def problem(error: AuguryError) -> dict[str, Any]:
+    """The document that tells *error* to a client.
+
+    ``type`` is a URN of the stable ``code``; details of the error stand beside the standard members.
+    """
+    document: dict[str, Any] = {
+        "type": f"urn:augury:error:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.message,
+        "code": error.code,
+        "retryable": error.retryable,
+    }
+    for name, value in error.details.items():
+        document.setdefault(name, value)
+    return document
+
+
+def row_problem(error: AuguryError) -> dict[str, Any]:
+    """The same for one row among others: no ``type``, which would only repeat the code."""
+    document = problem(error)
+    del document["type"]
+    return document
+
+
+def problem_headers(error: AuguryError) -> list[tuple[bytes, bytes]]:
+    """Headers that belong to *error*: ``Retry-After`` in whole seconds."""
+    wait_s = error.retry_after_s
+    if wait_s is None:
+        return []
+    return [(b"retry-after", str(max(1, round(wait_s + 0.5))).encode())]
+
+
+def problem_body(error: AuguryError, **more: Any) -> bytes:
+    """:func:`problem` with further members, as JSON."""
+    return msgspec.json.encode({**problem(error), **more})
+
+
+def unexpected() -> Internal:
+    """What a client is told of a fault of ours; the log has the rest."""
+    return Internal("the server failed on this request; its log tells more")
