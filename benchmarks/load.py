@@ -40,7 +40,9 @@ class Load:
     max_ms: float
 
 
-def post(url: str, path: str, bodies: list[object], *, connections: int, seconds: float, skip: int = 0) -> Load:
+def post(
+    url: str, path: str, bodies: list[object], *, connections: int, seconds: float, skip: int = 0
+) -> Load:
     """Send *bodies* in turn to *path*, beginning with the one at *skip*."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing; on Debian: apt-get install wrk")
@@ -50,7 +52,17 @@ def post(url: str, path: str, bodies: list[object], *, connections: int, seconds
         script = Path(folder, "load.lua")
         script.write_text(_SCRIPT % (lines, skip, path), encoding="utf-8")
         out = subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "30s", "-s", str(script), url],
+            [
+                "wrk",
+                "-t1",
+                f"-c{connections}",
+                f"-d{seconds:.0f}s",
+                "--timeout",
+                "30s",
+                "-s",
+                str(script),
+                url,
+            ],
             capture_output=True,
             text=True,
             check=True,

@@ -34,7 +34,9 @@ from benchmarks.server import serving
 PATH = f"/api/models/{TWEET_MODEL}/predict"
 CONNECTIONS = 32
 # (loops side by side, threads of each run, rows of each batch)
-LAYOUTS = [(loops, threads, rows) for loops, threads in ((1, 2), (2, 1)) for rows in (1, 4, 8, 16, 32)]
+LAYOUTS = [
+    (loops, threads, rows) for loops, threads in ((1, 2), (2, 1)) for rows in (1, 4, 8, 16, 32)
+]
 
 
 class Tight:
@@ -77,7 +79,9 @@ class Tight:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
@@ -98,26 +102,45 @@ def main() -> None:
         skip = 0
         for number in range(args.rounds):
             limit = max(tight.run(texts, args.seconds) for tight in loops_best)
-            last = load.post(server.url, PATH, bodies, connections=CONNECTIONS, seconds=args.seconds, skip=skip)
+            last = load.post(
+                server.url, PATH, bodies, connections=CONNECTIONS, seconds=args.seconds, skip=skip
+            )
             if last.bad_answers or last.broken:
-                raise SystemExit(f"{last.bad_answers} bad answers, {last.broken} broken connections")
+                raise SystemExit(
+                    f"{last.bad_answers} bad answers, {last.broken} broken connections"
+                )
             skip = (skip + last.requests) % len(bodies)
             limits.append(limit)
             served.append(last.per_s)
             ratios.append(last.per_s / limit)
-            print(f"round {number + 1}: limit {limit:6.0f} rows/s, served {last.per_s:6.0f} rows/s, "
-                  f"ratio {ratios[-1]:.3f}, p50 {last.p50_ms:.1f} ms, p99 {last.p99_ms:.1f} ms")
+            print(
+                f"round {number + 1}: limit {limit:6.0f} rows/s, served {last.per_s:6.0f} rows/s, "
+                f"ratio {ratios[-1]:.3f}, p50 {last.p50_ms:.1f} ms, p99 {last.p99_ms:.1f} ms"
+            )
         rss = server.rss_mib()
         ready = server.ready_s
     ratio = statistics.median(ratios)
-    print(f"ratio {ratio:.3f} (median of {args.rounds} rounds; bar 0.90); "
-          f"ready in {ready:.2f} s (bar 1.5), {rss:.0f} MiB resident (bar 250)")
+    print(
+        f"ratio {ratio:.3f} (median of {args.rounds} rounds; bar 0.90); "
+        f"ready in {ready:.2f} s (bar 1.5), {rss:.0f} MiB resident (bar 250)"
+    )
     if args.out:
-        args.out.write_text(json.dumps({
-            "best_layout": best[0], "limit_rows_per_s": limits, "served_rows_per_s": served,
-            "ratio_median": ratio, "ready_s": ready, "rss_mib": rss,
-            "onnxruntime": ort.__version__, "numpy": np.__version__,
-        }, indent=1) + "\n")
+        args.out.write_text(
+            json.dumps(
+                {
+                    "best_layout": best[0],
+                    "limit_rows_per_s": limits,
+                    "served_rows_per_s": served,
+                    "ratio_median": ratio,
+                    "ready_s": ready,
+                    "rss_mib": rss,
+                    "onnxruntime": ort.__version__,
+                    "numpy": np.__version__,
+                },
+                indent=1,
+            )
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

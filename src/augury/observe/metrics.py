@@ -123,6 +123,10 @@ class Metrics:
         bound[0].inc()
         bound[1].observe(seconds)
 
+    def feature_looked_up(self, result: str) -> None:
+        """The feature store was asked: "hit", "miss" or "unavailable"."""
+        self.features_lookups.labels(result).inc()
+
     def set_model_state(self, model: str, version: int, state: str | None) -> None:
         """Record the state of a version; ``None`` forgets the version."""
         for known in MODEL_STATES:
