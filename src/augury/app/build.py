@@ -27,6 +27,7 @@ from augury.observe.metrics import Metrics
 from augury.pipeline.engine import Engine, result_nbytes
 from augury.pipeline.servable import ServableLoader
 from augury.protocols.native.routes import PredictRoute
+from augury.stores.registry import open_store
 
 # The interpreter lets a thread run this long before another gets its turn.  Python's default of
 # 5 ms would keep an instance waiting behind the event loop for as long as a whole batch takes.
@@ -95,6 +96,7 @@ class Application:
     """A server's application, ready to be given to a socket."""
 
     core: Core
+    api: FastAPI
     edge: Edge
     drain: Drain
 
@@ -132,8 +134,40 @@ async def open_application(
         edge = Edge(
             predict, api, drain, core.metrics, core.clock, max_body_bytes=settings.max_body_bytes
         )
-        yield Application(core, edge, drain)
+        yield Application(core, api, edge, drain)
 
 
 async def add_tweets(stack: AsyncExitStack, api: FastAPI, core: Core, settings: Settings) -> None:
     """Add the tweet service and its page to *api*."""
+    from augury.services.tweets.routes import router as tweet_routes
+    from augury.services.tweets.service import TweetService
+    from augury.services.tweets.sources.chain import open_sources
+    from augury.services.tweets.sources.x_api import XLimits
+    from augury.services.ui.routes import router as ui_routes
+
+    store = await open_store(settings.store, clock=core.clock, on_corrupt=_tell_corrupt)
+    stack.push_async_callback(store.close)
+    token = settings.x_bearer_token
+    source = await stack.enter_async_context(
+        open_sources(
+            store,
+            token.get_secret_value() if token else None,
+            base_url=settings.x_base_url,
+            limits=XLimits(budget_s=settings.x_timeout_s),
+        )
+    )
+    service = TweetService(
+        core.engine,
+        source,
+        store,
+        model=TWEET_MODEL,
+        max_texts=settings.max_texts,
+        clock=core.clock,
+        on_lookup=core.metrics.feature_looked_up,
+    )
+    api.include_router(tweet_routes(service))
+    api.include_router(ui_routes())
+
+
+def _tell_corrupt(kept: Path, fault: str) -> None:
+    _log.error("store was damaged; kept aside, a fresh one was begun", kept=str(kept), fault=fault)

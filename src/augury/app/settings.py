@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         ),
     )
     x_timeout_s: Annotated[float, Field(gt=0)] = Field(
-        5.0, description="Seconds for one question to the X API, retries included: twice that."
+        10.0, description="Seconds for one question to the X API, waiting and retries included."
     )
 
     @field_validator("x_bearer_token", mode="after")

@@ -66,6 +66,15 @@ def parse_version(name: str) -> int | None:
     return int(name) if _VERSION.fullmatch(name) else None
 
 
+def available_versions(model_path: Path) -> list[int]:
+    """The versions that lie in a model's folder, in rising order; empty when it cannot be read."""
+    try:
+        folders = [entry.name for entry in model_path.iterdir() if entry.is_dir()]
+    except OSError:
+        return []
+    return sorted(version for name in folders if (version := parse_version(name)) is not None)
+
+
 def read_package(model_path: Path, version: int) -> ModelPackage:
     """Read the package of *version* under the model's folder *model_path*.
 

@@ -86,6 +86,16 @@ class Engine:
         with self._manager.acquire(model, version, label) as servable:
             return cast("ModelServable", servable).signature
 
+    def version(self, model: str) -> int:
+        """The version that answers when none is named.
+
+        Raises:
+            NotFound: No such model.
+            ModelNotReady: It is not ready.
+        """
+        with self._manager.acquire(model) as servable:
+            return servable.package.version
+
     async def infer(self, request: InferRequest) -> InferResponse:
         """Answer *request*.
 

@@ -1,0 +1,1 @@
+"""Business faces in front of the pipeline: they speak of tweets, not of tensors."""

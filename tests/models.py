@@ -1,0 +1,105 @@
+"""Small ONNX models, made on the spot, for tests that run the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+# The oldest opset with RegexFullMatch, which the text classifier needs.
+OPSET = 20
+# Written down: onnx's own default may be newer than the ONNX Runtime that reads it.
+IR_VERSION = 9
+
+CLASSIFIER_MANIFEST = """\
+description = "Says whether a text is good."
+[signature.inputs.text]
+dtype = "BYTES"
+[signature.outputs.label]
+dtype = "BYTES"
+[signature.outputs.scores]
+dtype = "FP32"
+shape = [2]
+labels = ["bad", "good"]
+[[postprocess]]
+use = "label"
+labels = ["bad", "good"]
+[[examples]]
+inputs.text = ["good night", "rain"]
+outputs.label = ["good", "bad"]
+"""
+
+
+def write_identity(repository: Path, name: str = "identity", version: int = 1) -> Path:
+    """``x`` FP32 ``[2]`` comes back as ``y``; returns the model's folder."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    return _write(repository, name, version, [node], [_pair("x")], [_pair("y")])
+
+
+def write_fails_on_negative(repository: Path, name: str = "picky", version: int = 1) -> Path:
+    """``x`` FP32 ``[2]`` to ``y`` FP32 ``[2]``, all 1; a batch that holds a negative number fails."""
+    nodes = [
+        helper.make_node("Less", ["x", "zero"], ["negative"]),
+        helper.make_node("Cast", ["negative"], ["index"], to=TensorProto.INT64),
+        # The table has one entry: index 1 is out of its bounds.
+        helper.make_node("Gather", ["table", "index"], ["y"]),
+    ]
+    constants = {"zero": np.float32(0), "table": np.ones(1, np.float32)}
+    return _write(repository, name, version, nodes, [_pair("x")], [_pair("y")], constants)
+
+
+def write_classifier(
+    repository: Path,
+    name: str = "mood",
+    version: int = 1,
+    *,
+    manifest: str | None = CLASSIFIER_MANIFEST,
+) -> Path:
+    """A text that holds "good" scores 0.9 for ``good``, any other 0.1; the labels: bad, good."""
+    nodes = [
+        helper.make_node("RegexFullMatch", ["text"], ["found"], pattern="(?s).*good.*"),
+        helper.make_node("Cast", ["found"], ["sure"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["sure", "last"], ["column"]),
+        helper.make_node("Mul", ["column", "slope"], ["step"]),
+        helper.make_node("Add", ["step", "base"], ["scores"]),
+    ]
+    constants = {
+        "last": np.array([1], np.int64),
+        "slope": np.array([[-0.8, 0.8]], np.float32),
+        "base": np.array([[0.9, 0.1]], np.float32),
+    }
+    text = helper.make_tensor_value_info("text", TensorProto.STRING, ["n"])
+    folder = _write(repository, name, version, nodes, [text], [_pair("scores")], constants)
+    if manifest is not None:
+        (folder / "model.toml").write_text(manifest, encoding="utf-8")
+    return folder
+
+
+def _pair(name: str) -> Any:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2])
+
+
+def _write(
+    repository: Path,
+    name: str,
+    version: int,
+    nodes: Sequence[Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    constants: dict[str, Any] | None = None,
+) -> Path:
+    initializers = [
+        numpy_helper.from_array(np.asarray(value), key) for key, value in (constants or {}).items()
+    ]
+    graph = helper.make_graph(nodes, name, inputs, outputs, initializers)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
+    )
+    folder = repository / name / str(version)
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, str(folder / "model.onnx"))
+    return repository / name
