@@ -78,7 +78,7 @@ def test_inference(client: TestClient, x_server: XServer) -> None:
         "createdAt": "2018-10-10T20:19:24Z",
         "cached": False,
         "model": "tweet-sentiment",
-        "version": 1,
+        "version": "1",
     }
     second = tweet(client, server.OK).json()
     assert second == {**first.json(), "cached": True}
@@ -173,7 +173,7 @@ def test_sentiment(client: TestClient) -> None:
     answer = client.post("/v1/sentiment", json={"texts": ["good night", "awful"]})
     body = answer.json()
     assert [result["label"] for result in body["results"]] == ["positive", "negative"]
-    assert (body["model"], body["version"]) == ("tweet-sentiment", 1)
+    assert (body["model"], body["version"]) == ("tweet-sentiment", "1")
     assert set(body["timing"]) == {"preprocess_ms", "queue_ms", "runtime_ms", "total_ms"}
 
 
@@ -319,3 +319,14 @@ def shape(value: Any) -> Any:
     if isinstance(value, list):
         return [shape(member) for member in value]
     return None
+
+
+def test_when_no_text_has_an_answer_the_status_tells_so(client: TestClient) -> None:
+    """A request of one bad text is an ordinary HTTP error; the texts' own errors stand beside it."""
+    answer = client.post("/v1/sentiment", json={"texts": ["", ""]})
+
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["code"] == "invalid_input"
+    assert [result["error"]["code"] for result in problem["results"]] == ["invalid_input"] * 2

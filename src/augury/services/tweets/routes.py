@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, BackgroundTasks, Path, Query
+from fastapi import APIRouter, BackgroundTasks, Path, Query, Response
 
 from augury.core.errors import (
     AuguryError,
@@ -17,6 +17,7 @@ from augury.core.errors import (
     Unavailable,
     UpstreamFailed,
 )
+from augury.protocols.native.errors import CONTENT_TYPE, problem_body, problem_headers
 from augury.services.tweets.aggregates import Bucket
 from augury.services.tweets.schemas import (
     AuthorSentiment,
@@ -39,11 +40,11 @@ _TWEET: Final = {
     "createdAt": "2018-10-10T20:19:24Z",
     "cached": False,
     "model": "tweet-sentiment",
-    "version": 1,
+    "version": "1",
 }
 _TEXTS: Final = {
     "model": "tweet-sentiment",
-    "version": 1,
+    "version": "1",
     "results": [
         {"label": "positive", "scores": _SCORES, "cached": False},
         {
@@ -165,6 +166,7 @@ def router(service: TweetService) -> APIRouter:
     @routes.post(
         "/sentiment",
         summary="The sentiment of texts",
+        response_model=TextsSentiment,
         response_description="One result for each text, in their order",
         responses={
             **_ok(_TEXTS),
@@ -183,13 +185,26 @@ def router(service: TweetService) -> APIRouter:
             }
         },
     )
-    async def sentiment(body: Texts) -> TextsSentiment:
+    async def sentiment(body: Texts) -> Any:
         """Judge 1 to 256 texts.
 
         Texts fail alone: one that the model refuses carries its `error`, the others their answers.
-        Nothing is remembered of them.
+        When none has an answer, the status is that of the first text's error. Nothing is remembered.
         """
-        return TextsSentiment.of(await service.judge_texts(body.texts))
+        answer = await service.judge_texts(body.texts)
+        shown = TextsSentiment.of(answer)
+        first = answer.results[0]
+        if isinstance(first, AuguryError) and all(
+            isinstance(result, AuguryError) for result in answer.results
+        ):
+            results = shown.model_dump(mode="json", by_alias=True)["results"]
+            return Response(
+                problem_body(first, results=results),
+                status_code=first.status,
+                media_type=CONTENT_TYPE.decode(),
+                headers={name.decode(): text.decode() for name, text in problem_headers(first)},
+            )
+        return shown
 
     @routes.get(
         "/authors/{id}/sentiment",

@@ -55,7 +55,7 @@ class TweetSentiment(_Body):
     created_at: datetime | None = Field(description="When the tweet was written, UTC")
     cached: bool = Field(description="Whether the prediction was remembered")
     model: str
-    version: int
+    version: str
 
     @classmethod
     def of(cls, answer: TweetAnswer) -> Self:
@@ -74,7 +74,7 @@ class TweetSentiment(_Body):
             created_at=record.created_at,
             cached=answer.cached,
             model=record.model,
-            version=record.version,
+            version=str(record.version),
         )
 
 
@@ -134,7 +134,7 @@ class TextsSentiment(_Body):
     """The sentiment of several texts, in their order."""
 
     model: str
-    version: int
+    version: str
     results: list[TextSentiment | TextFault]
     timing: Durations
 
@@ -143,7 +143,7 @@ class TextsSentiment(_Body):
         """*answer* for the wire."""
         return cls(
             model=answer.model,
-            version=answer.version,
+            version=str(answer.version),
             results=[_row(result) for result in answer.results],
             timing=Durations.of(answer.timing),
         )
