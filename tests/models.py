@@ -15,6 +15,11 @@ OPSET = 20
 # Written down: onnx's own default may be newer than the ONNX Runtime that reads it.
 IR_VERSION = 9
 
+EVERY_TYPE = (
+    *("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"),
+    *("FLOAT16", "FLOAT", "DOUBLE", "STRING"),
+)
+
 CLASSIFIER_MANIFEST = """\
 description = "Says whether a text is good."
 [signature.inputs.text]
@@ -34,10 +39,15 @@ outputs.label = ["good", "bad"]
 """
 
 
-def write_identity(repository: Path, name: str = "identity", version: int = 1) -> Path:
-    """``x`` FP32 ``[2]`` comes back as ``y``; returns the model's folder."""
+def write_identity(
+    repository: Path, name: str = "identity", version: int = 1, *, size: int | None = 2
+) -> Path:
+    """``x`` FP32 ``[size]`` (``None``: any) comes back as ``y``; returns the model's folder."""
     node = helper.make_node("Identity", ["x"], ["y"])
-    return _write(repository, name, version, [node], [_pair("x")], [_pair("y")])
+    x, y = (
+        helper.make_tensor_value_info(one, TensorProto.FLOAT, ["n", size or "m"]) for one in "xy"
+    )
+    return _write(repository, name, version, [node], [x], [y])
 
 
 def write_fails_on_negative(repository: Path, name: str = "picky", version: int = 1) -> Path:
@@ -79,11 +89,69 @@ def write_classifier(
     return folder
 
 
+def write_every_type(repository: Path, name: str = "types", version: int = 1) -> Path:
+    """Inputs ``in_<type>`` of shape ``[2]`` come back as ``out_<type>``; types by ONNX's own names."""
+    nodes, inputs, outputs = [], [], []
+    for kind in EVERY_TYPE:
+        tensor_type = getattr(TensorProto, kind)
+        ends = [f"in_{kind.lower()}", f"out_{kind.lower()}"]
+        nodes.append(helper.make_node("Identity", ends[:1], ends[1:]))
+        inputs.append(helper.make_tensor_value_info(ends[0], tensor_type, ["n", 2]))
+        outputs.append(helper.make_tensor_value_info(ends[1], tensor_type, ["n", 2]))
+    return _write(repository, name, version, nodes, inputs, outputs)
+
+
+def write_spin(repository: Path, name: str = "spin", version: int = 1) -> Path:
+    """``turns`` INT64 ``[1]`` comes back as ``done`` after so many turns of a loop: a slow model.
+
+    One instance, batches of one row, nothing remembered: requests go one after another.
+    """
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("MatMul", ["square", "factor"], ["next_square"]),
+        ],
+        "turn",
+        [
+            helper.make_tensor_value_info("turn", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("square", TensorProto.FLOAT, [64, 64]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next_square", TensorProto.FLOAT, [64, 64]),
+        ],
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["turns"], ["most"], keepdims=0),
+        helper.make_node("Loop", ["most", "", "start"], ["square"], body=body),
+        helper.make_node("ReduceSum", ["square"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "nothing"], ["zero"]),
+        helper.make_node("Cast", ["zero"], ["none"], to=TensorProto.INT64),
+        helper.make_node("Add", ["turns", "none"], ["done"]),
+    ]
+    constants = {
+        "start": np.eye(64, dtype=np.float32),
+        "factor": np.eye(64, dtype=np.float32),
+        "nothing": np.float32(0),
+    }
+    ends = [
+        helper.make_tensor_value_info(end, TensorProto.INT64, ["n", 1]) for end in ("turns", "done")
+    ]
+    folder = _write(repository, name, version, nodes, ends[:1], ends[1:], constants)
+    (folder / "model.toml").write_text(
+        "[instances]\ncount = 1\nthreads = 1\n[batching]\nmax_rows = 1\n"
+        "max_queue_rows = 64\n[cache]\nenabled = false\n",
+        encoding="utf-8",
+    )
+    return folder
+
+
 def _pair(name: str) -> Any:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 2])
 
 
-def _write(
+def _write(  # noqa: PLR0917 - the parts of a graph, in its own order
     repository: Path,
     name: str,
     version: int,

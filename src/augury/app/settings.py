@@ -158,4 +158,4 @@ def _refuse_unknown_keys(file: Path) -> None:
         raise InvalidSetting(f"{file}: {error}") from None
     for name in table:
         if name not in Settings.model_fields:
-            raise InvalidSetting(f"{file}: unknown setting {name!r}; see docs/settings.md")
+            raise InvalidSetting(f"{file}: unknown setting {name!r}; see docs/reference/settings.md")

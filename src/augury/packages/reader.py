@@ -144,13 +144,14 @@ class ManifestFiles:
         return []
 
     def locate(self, key: tuple[str | int, ...]) -> tuple[Path, int | None]:
-        """File and line of *key*, or of the nearest table around it that is written down."""
+        """File and line of *key*, or of the nearest that is written down: below it, then around it."""
+        # The version's file is looked at first: its keys win, so its faults do too.
+        files = [(file, key_lines(text)) for file, text in reversed(self.texts)]
         while key:
-            # The version's file is looked at first: its keys win, so its faults do too.
-            for file, text in reversed(self.texts):
-                line = key_lines(text).get(key)
-                if line is not None:
-                    return file, line
+            for file, lines in files:
+                found = [line for path, line in lines.items() if path[: len(key)] == key]
+                if found:
+                    return file, lines.get(key, found[0])
             key = key[:-1]
         return (self.texts[-1][0] if self.texts else self.path / MANIFEST_NAME), None
 
@@ -165,7 +166,7 @@ class ManifestFiles:
         for detail in error.errors():
             message = detail["msg"].removeprefix("Value error, ")
             if detail["type"] == "extra_forbidden":
-                message = "unknown key; see docs/model-toml.md for those there are"
+                message = "unknown key; see docs/reference/model-toml.md for those there are"
             faults.append(self.fault(detail["loc"], message))
         return faults
 

@@ -184,10 +184,13 @@ def _document(report: ClassificationReport, package: ModelPackage, job: _Job) ->
 def _tables(report: ClassificationReport, title: str) -> list[Table | str]:
     from rich.markup import escape
 
+    overall = (
+        f"accuracy [bold]{report.accuracy:.4f}[/]   macro recall [bold]{report.macro_recall:.4f}[/]"
+        f"   macro F1 [bold]{report.macro_f1:.4f}[/]   ECE [bold]{report.ece:.4f}[/]"
+    )
     return [
         f"[bold]{escape(title)}[/]: {count(report.rows, 'row')}",
-        f"accuracy [bold]{report.accuracy:.4f}[/]   macro recall [bold]{report.macro_recall:.4f}[/]"
-        f"   macro F1 [bold]{report.macro_f1:.4f}[/]   ECE [bold]{report.ece:.4f}[/]",
+        overall,
         "",
         "Classes, and their shares of the rows",
         _classes(report),
@@ -200,19 +203,22 @@ def _tables(report: ClassificationReport, title: str) -> list[Table | str]:
 
 def _table(*columns: str) -> Table:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=True)
     for position, column in enumerate(columns):
-        table.add_column(column, justify="right" if position else "left")
+        table.add_column(escape(column), justify="right" if position else "left")
     return table
 
 
 def _classes(report: ClassificationReport) -> Table:
+    from rich.markup import escape
+
     table = _table("class", "precision", "recall", "F1", "support", "true", "predicted")
     for position, one in enumerate(report.classes):
         table.add_row(
-            one.label,
+            escape(one.label),
             f"{one.precision:.4f}",
             f"{one.recall:.4f}",
             f"{one.f1:.4f}",
@@ -224,9 +230,11 @@ def _classes(report: ClassificationReport) -> Table:
 
 
 def _confusion(report: ClassificationReport) -> Table:
+    from rich.markup import escape
+
     table = _table("truth", *report.labels)
     for label, counts in zip(report.labels, report.confusion, strict=True):
-        table.add_row(label, *(f"{number:,}" for number in counts))
+        table.add_row(escape(label), *(f"{number:,}" for number in counts))
     return table
 
 

@@ -76,7 +76,7 @@ def _facts(version: ListedVersion) -> list[str]:
         count(version.examples, "example"),
     ]
     if version.macro_recall:
-        # A record tells the least flattering, and most telling, measurement last.
+        # One is enough here, the last that the record has; --json tells all.
         name, value = list(version.macro_recall.items())[-1]
         facts.append(f"macro recall {value:.3f} ({name})")
     return facts

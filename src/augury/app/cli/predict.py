@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -89,6 +90,8 @@ def predict(
         raise typer.BadParameter("is the input itself", param_hint="--output")
     input_format: Format = format or format_of(input) or "jsonl"
     output_format = "jsonl" if as_json else _output_format(format, output)
+    if input == _STANDARD and sys.stdin is not None and sys.stdin.isatty():
+        tell(f"reading {input_format} rows from the terminal; Ctrl-D ends them")
     settings = read_settings()
     job = _Job(
         settings,
@@ -140,8 +143,6 @@ class _Job:
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        import sys
-
         from augury.app.local.files import open_input, open_output, size_of
         from augury.app.local.layout import layout_for
         from augury.app.local.output import RowWriter

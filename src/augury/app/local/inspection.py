@@ -114,6 +114,8 @@ def _inspect_repository(path: Path, on_step: Callable[[str], None]) -> Iterator[
     for folder in _folders(path):
         if folder.name.startswith("."):
             own.warnings.append(f"{folder}: ignored, its name starts with a dot")
+        elif not is_model_name(folder.name):
+            own.warnings.append(f"{folder}: ignored, not a model's name")
         elif not available_versions(folder) and not _is_package(folder):
             own.warnings.append(f"{folder}: ignored, it holds no version")
         else:
@@ -157,6 +159,7 @@ def _inspect_model(path: Path, only: int | None, on_step: Callable[[str], None])
         on_step(f"{path.name} {version}")
         report.versions.append(version)
         _inspect_version(report, version)
+    report.faults.sort(key=lambda fault: (fault.details["path"], fault.details["line"] or 0))
     return report
 
 
