@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 REFERENCE = Path(__file__).with_name("reference")
-MADE = "<!-- Made by docs/reference.py from the code; change the code, then run `make docs`. -->\n\n"
+MADE = (
+    "<!-- Made by docs/reference.py from the code; change the code, then run `make docs`. -->\n\n"
+)
 
 
 def settings() -> str:
@@ -30,11 +32,17 @@ def settings() -> str:
         for choice in getattr(alias, "choices", []):
             if str(choice).isupper() and choice not in names:
                 names.append(str(choice))
-        rows.append(f"| `{name}` | {', '.join(f'`{one}`' for one in names)} | {shown} | {field.description} |")
+        rows.append(
+            f"| `{name}` | {', '.join(f'`{one}`' for one in names)} | {shown} | {field.description} |"
+        )
     return (
-        "# Settings\n\n" + MADE + "They come, in this order, from flags, the environment, `.env`, `augury.toml` "
-        "and the defaults. A file may say, for example:\n\n```toml\nhttp_port = 8080\nlog_format = \"json\"\n```\n\n"
-        "| setting | environment | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+        "# Settings\n\n"
+        + MADE
+        + "They come, in this order, from flags, the environment, `.env`, `augury.toml` "
+        'and the defaults. A file may say, for example:\n\n```toml\nhttp_port = 8080\nlog_format = "json"\n```\n\n'
+        "| setting | environment | default | meaning |\n|---|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n"
     )
 
 
@@ -52,11 +60,20 @@ def metrics() -> str:
         labels = ", ".join(f"`{label}`" for label in value._labelnames) or "—"
         rows.append(f"| `{full}` | {kind} | {labels} | {value._documentation} |")
     process = sorted(
-        {metric.name for metric in made.registry.collect() if metric.name.startswith("augury_process_")}
+        {
+            metric.name
+            for metric in made.registry.collect()
+            if metric.name.startswith("augury_process_")
+        }
     )
     return (
-        "# Metrics\n\n" + MADE + "At `GET /metrics`, in base units.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
-        + "\n".join(sorted(rows)) + "\n\nOf the process: " + ", ".join(f"`{name}`" for name in process) + ".\n"
+        "# Metrics\n\n"
+        + MADE
+        + "At `GET /metrics`, in base units.\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n"
+        + "\n".join(sorted(rows))
+        + "\n\nOf the process: "
+        + ", ".join(f"`{name}`" for name in process)
+        + ".\n"
     )
 
 
@@ -73,18 +90,23 @@ def errors() -> str:
             retry = "yes" if kind.retryable else "no"
             rows.append((kind.status, f"| {kind.status} | `{kind.code}` | {retry} | {first} |"))
     return (
-        "# Errors\n\n" + MADE + "Errors are `application/problem+json` (RFC 9457): `type` (a URN of the code), `title`, "
+        "# Errors\n\n"
+        + MADE
+        + "Errors are `application/problem+json` (RFC 9457): `type` (a URN of the code), `title`, "
         "`status`, `detail` (what is wrong and what to do), `code` (stable), `retryable`, and the facts beside them. A row "
         "that fails alone carries the same in `error`.\n\n| status | code | retry helps | meaning |\n|---|---|---|---|\n"
-        + "\n".join(row for _, row in sorted(set(rows))) + "\n"
+        + "\n".join(row for _, row in sorted(set(rows)))
+        + "\n"
     )
 
 
 def commands() -> str:
     """The help of every command, as it is printed."""
     parts = ["# Commands\n\n" + MADE]
-    for words in _verbs():
-        parts.append(f"## `{' '.join(['augury', *words])}`\n\n```text\n{_help(words)}\n```\n")
+    parts += [
+        f"## `{' '.join(['augury', *words])}`\n\n```text\n{_help(words)}\n```\n"
+        for words in _verbs()
+    ]
     return "\n".join(parts)
 
 
@@ -106,11 +128,21 @@ def _verbs() -> list[list[str]]:
 
 def _help(words: list[str]) -> str:
     command = [sys.executable, "-c", "from augury.app.cli import main; main()", *words, "--help"]
-    environment = {**os.environ, "COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    environment = {
+        **os.environ,
+        "COLUMNS": "100",
+        "TERMINAL_WIDTH": "100",
+        "NO_COLOR": "1",
+        "TERM": "dumb",
+    }
     for unwanted in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
         environment.pop(unwanted, None)
-    out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
-    lines = [line.rstrip().replace("Usage: -c", "Usage: augury") for line in out.strip().splitlines()]
+    out = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment
+    ).stdout
+    lines = [
+        line.rstrip().replace("Usage: -c", "Usage: augury") for line in out.strip().splitlines()
+    ]
     return "\n".join(lines).strip()
 
 
@@ -139,7 +171,7 @@ def model_toml() -> str:
     parts.append("## Transforms\n")
     for name in TRANSFORMS.names():
         kind = TRANSFORMS.get(name)
-        parts.append(f"### `use = \"{name}\"`\n")
+        parts.append(f'### `use = "{name}"`\n')
         parts.append(" ".join((inspect.getdoc(kind) or "").replace("``", "`").split()) + "\n")
         parts.append(_keys(kind.Options))
     return "\n".join(parts)
@@ -172,7 +204,9 @@ def routes() -> str:
     rows.append("| `GET /` | The page: type a text or a tweet's address |")
     rows.append("| `GET /docs`, `GET /openapi.json` | This API, typed |")
     return (
-        "# Routes\n\n" + MADE + "As served with the bundled application; each model adds its own predict routes.\n\n"
+        "# Routes\n\n"
+        + MADE
+        + "As served with the bundled application; each model adds its own predict routes.\n\n"
         "| route | what it does |\n|---|---|\n" + "\n".join(dict.fromkeys(rows)) + "\n"
     )
 

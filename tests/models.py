@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 # The oldest opset with RegexFullMatch, which the text classifier needs.
 OPSET = 20
@@ -145,6 +146,96 @@ def write_spin(repository: Path, name: str = "spin", version: int = 1) -> Path:
         encoding="utf-8",
     )
     return folder
+
+
+def write_two_inputs(repository: Path, name: str = "adder", version: int = 1) -> Path:
+    """``a`` FP32 ``[2]`` and ``b`` FP32 ``[2]`` to their ``sum`` FP32 ``[2]``."""
+    node = helper.make_node("Add", ["a", "b"], ["sum"])
+    return _write(repository, name, version, [node], [_pair("a"), _pair("b")], [_pair("sum")])
+
+
+def write_echo(repository: Path, name: str = "echo", version: int = 1) -> Path:
+    """``text`` BYTES comes back as ``said``."""
+    node = helper.make_node("Identity", ["text"], ["said"])
+    text, said = (
+        helper.make_tensor_value_info(one, TensorProto.STRING, ["n"]) for one in ("text", "said")
+    )
+    return _write(repository, name, version, [node], [text], [said])
+
+
+def write_fixed(repository: Path, name: str = "fixed", version: int = 1, *, rows: int = 4) -> Path:
+    """``x`` FP32 ``[2]``, *rows* rows at once and no other number, comes back as ``y``."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    x, y = (helper.make_tensor_value_info(one, TensorProto.FLOAT, [rows, 2]) for one in "xy")
+    return _write(repository, name, version, [node], [x], [y])
+
+
+def write_doubling(repository: Path, name: str = "doubling", version: int = 1) -> Path:
+    """A broken export: ``y`` has twice the rows of ``x``."""
+    node = helper.make_node("Concat", ["x", "x"], ["y"], axis=0)
+    return _write(repository, name, version, [node], [_pair("x")], [_pair("y")])
+
+
+def write_collapsing(repository: Path, name: str = "collapsing", version: int = 1) -> Path:
+    """A broken export: ``y`` is the sum of all rows of ``x``, one row, right for one row alone."""
+    node = helper.make_node("ReduceSum", ["x", "batch"], ["y"], keepdims=1)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["m", 2])
+    constants = {"batch": np.array([0], np.int64)}
+    return _write(repository, name, version, [node], [_pair("x")], [y], constants)
+
+
+def write_slow(
+    repository: Path, name: str = "slow", version: int = 1, *, products: int = 20
+) -> Path:
+    """``x`` FP32 ``[2]`` comes back as ``y`` after *products* products of 512 x 512 matrices."""
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["all"], keepdims=0),
+        helper.make_node("Mul", ["all", "zero"], ["nothing"]),
+        helper.make_node("Expand", ["nothing", "size"], ["m0"]),
+        *(
+            helper.make_node("MatMul", [f"m{step}", f"m{step}"], [f"m{step + 1}"])
+            for step in range(products)
+        ),
+        helper.make_node("ReduceSum", [f"m{products}"], ["still"], keepdims=0),
+        helper.make_node("Add", ["x", "still"], ["y"]),
+    ]
+    constants = {"zero": np.float32(0), "size": np.array([512, 512], np.int64)}
+    return _write(repository, name, version, nodes, [_pair("x")], [_pair("y")], constants)
+
+
+def write_token_sum(repository: Path, name: str = "tokens", version: int = 1) -> Path:
+    """``input_ids`` and ``attention_mask`` INT64 ``[-1]`` to ``total`` FP32 ``[1]`` and ``seen``.
+
+    ``total`` adds up the ids under the mask; ``seen`` is ``input_ids`` as the model got it, padding
+    included.
+    """
+    nodes = [
+        helper.make_node("Mul", ["input_ids", "attention_mask"], ["masked"]),
+        helper.make_node("ReduceSum", ["masked", "last"], ["summed"], keepdims=1),
+        helper.make_node("Cast", ["summed"], ["total"], to=TensorProto.FLOAT),
+        helper.make_node("Identity", ["input_ids"], ["seen"]),
+    ]
+    ids, mask, seen = (
+        helper.make_tensor_value_info(one, TensorProto.INT64, ["n", "s"])
+        for one in ("input_ids", "attention_mask", "seen")
+    )
+    total = helper.make_tensor_value_info("total", TensorProto.FLOAT, ["n", 1])
+    constants = {"last": np.array([1], np.int64)}
+    return _write(repository, name, version, nodes, [ids, mask], [total, seen], constants)
+
+
+def write_tokenizer(folder: Path, *, words: Sequence[str] = ("one", "two", "three")) -> Path:
+    """A ``tokenizer.json``: [PAD] is 0, [UNK] 1, [CLS] 2, [SEP] 3, then *words*; returns the file."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {word: number for number, word in enumerate([*special, *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    file = folder / "tokenizer.json"
+    tokenizer.save(str(file))
+    return file
 
 
 def _pair(name: str) -> Any:

@@ -74,7 +74,7 @@ def test_credentials_in_strings_are_hidden(text: str, want: str) -> None:
         ({"a": 1}, "<1 items>"),
         (np.zeros((4, 2)), "<4 items>"),
         (np.zeros(()), "<ndarray>"),
-        (object(), "<object>"),
+        pytest.param(object(), "<object>", id="object"),
         (3, 3),
         (None, None),
     ],

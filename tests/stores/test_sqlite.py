@@ -1,7 +1,5 @@
 """What is the SQLite store's own: its file, and what may happen to it."""
 
-# ruff: noqa: ASYNC240  these tests prepare and look at small files; nobody else is on their loop
-
 from __future__ import annotations
 
 import asyncio

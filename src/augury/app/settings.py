@@ -11,16 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from augury.core.errors import InvalidSetting
 
-MIB = 1024 * 1024
+KIB = 1024
+MIB = 1024 * KIB
 
 
 class Settings(BaseSettings):
@@ -34,6 +30,7 @@ class Settings(BaseSettings):
         frozen=True,
         hide_input_in_errors=True,
         populate_by_name=True,
+        allow_inf_nan=False,
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on; loopback by default.")
@@ -51,6 +48,7 @@ class Settings(BaseSettings):
     )
     store: str = Field(
         "sqlite:///augury-data/store.sqlite3",
+        repr=False,  # a URL may hold a password
         description="Where predictions are remembered: memory:// or sqlite:///path.",
     )
     log_format: Literal["console", "json"] = Field(
@@ -65,17 +63,30 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024)] = Field(
         32 * MIB, description="A larger request body is refused with 413."
     )
+    max_buffered_bytes: Annotated[int, Field(ge=1024)] = Field(
+        256 * MIB,
+        description="Request bodies over 64 KiB that would take more together are refused with 429.",
+    )
+    max_header_bytes: Annotated[int, Field(ge=1024)] = Field(
+        64 * KIB, description="Larger request headers are refused with 431."
+    )
     max_request_rows: Annotated[int, Field(ge=1)] = Field(
         65_536, description="Rows of one request at most."
     )
     cache_bytes: Annotated[int, Field(ge=0)] = Field(
         64 * MIB, description="Bound of the prediction cache; 0 remembers nothing."
     )
+    client_timeout_s: Annotated[float, Field(ge=1)] = Field(
+        30.0,
+        description="Seconds that a client may take to send a request's headers, or pause in its "
+        "body or in reading its answer, before it is cut.",
+    )
     drain_grace_s: Annotated[float, Field(ge=0)] = Field(
         1.0, description="Seconds for which a server that was told to stop takes new connections."
     )
+    # Less than the 30 s after which Kubernetes kills, together with the grace.
     drain_timeout_s: Annotated[float, Field(ge=1)] = Field(
-        30.0, description="Seconds after which requests still under way are cut at shutdown."
+        25.0, description="Seconds after which requests still under way are cut at shutdown."
     )
     max_texts: Annotated[int, Field(ge=1)] = Field(
         256, description="Texts of one /v1/sentiment request at most."
@@ -84,9 +95,7 @@ class Settings(BaseSettings):
     x_bearer_token: SecretStr | None = Field(
         None,
         description="Bearer token for the X API; without one, tweets come from the archive only.",
-        validation_alias=AliasChoices(
-            "AUGURY_X_BEARER_TOKEN", "TWITTER_BEARER_TOKEN", "x_bearer_token"
-        ),
+        validation_alias=AliasChoices("AUGURY_X_BEARER_TOKEN", "TWITTER_BEARER_TOKEN"),
     )
     x_timeout_s: Annotated[float, Field(gt=0)] = Field(
         10.0, description="Seconds for one question to the X API, waiting and retries included."
@@ -107,21 +116,6 @@ class Settings(BaseSettings):
         except ValueError:
             return False
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        toml = TomlConfigSettingsSource(settings_cls, _config_file)
-        return init_settings, env_settings, dotenv_settings, toml
-
-
-_config_file = Path("augury.toml")
-
 
 def read_settings(config: Path | None = None, **flags: Any) -> Settings:
     """All settings.
@@ -133,29 +127,39 @@ def read_settings(config: Path | None = None, **flags: Any) -> Settings:
     Raises:
         InvalidSetting: An impossible value, an unknown key in the file, or no such file.
     """
-    global _config_file  # noqa: PLW0603 - pydantic-settings asks a class method, which takes no arguments
-    _config_file = config or Path("augury.toml")
-    if config is not None and not config.is_file():
-        raise InvalidSetting(f"no settings file {str(config)!r} (--config)")
+    table = _read_table(config)
     given = {name: value for name, value in flags.items() if value is not None}
     try:
-        _refuse_unknown_keys(_config_file)
-        return Settings(**given)
+        # Whatever no flag, environment or .env has set, the file may set.
+        stronger = Settings(**given).model_fields_set
+        weaker = {name: value for name, value in table.items() if name not in stronger}
+        return Settings(**given, **weaker)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise InvalidSetting(f"setting {name}: {first['msg']}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidSetting(f".env is not UTF-8 text: {error.reason}") from None
 
 
-def _refuse_unknown_keys(file: Path) -> None:
+def _read_table(config: Path | None) -> dict[str, Any]:
+    """What the file says; nothing when there is none and none was named."""
     import tomllib
 
+    file = config or Path("augury.toml")
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        if config is None:
+            return {}
+        raise InvalidSetting(f"no settings file {str(config)!r} (--config)") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSetting(f"{file}: {error}") from None
+    except OSError as error:
+        raise InvalidSetting(f"{file}: {error.strerror}") from None
     for name in table:
         if name not in Settings.model_fields:
-            raise InvalidSetting(f"{file}: unknown setting {name!r}; see docs/reference/settings.md")
+            raise InvalidSetting(
+                f"{file}: unknown setting {name!r}; see docs/reference/settings.md"
+            )
+    return table

@@ -86,6 +86,11 @@ class RowQueue(Generic[W]):
                 break
         return Taken(batch, expired)
 
+    def drop_abandoned(self) -> None:
+        """Forget the work that nobody waits for any more; looks at all that waits."""
+        self._waiting = deque(work for work in self._waiting if not work.abandoned())
+        self.rows = sum(work.rows for work in self._waiting)
+
     def clear(self) -> list[W]:
         """Take out everything."""
         rest = list(self._waiting)

@@ -6,6 +6,7 @@ batch grows while the instances are busy.  This is the only file of the folder t
 and asyncio.
 
 A batch that fails is split in halves until the guilty rows stand alone; the others get answers.
+Whatever a model raises, its instance lives on and everybody who waits is told.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-import numpy as np
-
-from augury.batching.merge import merge_columns, padding_ratio, split_outputs
+from augury.batching.merge import (
+    gather_outputs,
+    group_alike,
+    merge_columns,
+    padding_ratio,
+    split_outputs,
+)
 from augury.batching.queue import RowQueue
 from augury.core.clock import Clock
 from augury.core.errors import (
@@ -35,6 +41,10 @@ RowErrors = dict[int, AuguryError]
 # Computes a merged batch: columns and their row count to outputs and the rows that were refused.
 RunBatch = Callable[[dict[str, Array], int], tuple[dict[str, Array], RowErrors]]
 
+# A full queue is searched for abandoned work at most this often: the search takes 0.1 ms for 1,000
+# pieces, and refusing must stay cheap when many are refused.
+SWEEP_INTERVAL_S: Final = 0.01
+
 _log = get_logger(__name__)
 
 
@@ -43,7 +53,8 @@ class WorkResult:
     """What became of a piece of work.
 
     Args:
-        outputs: Arrays with as many rows as the work; views into the batch's arrays.
+        outputs: Arrays with as many rows as the work, read-only; views into the batch's arrays.
+            Empty when no row has an answer.
         errors: Row to why it has no answer.
         queue_s: Seconds that the work waited.
         runtime_s: Seconds that its batch took.
@@ -75,7 +86,10 @@ class Work:
 
     def abandoned(self) -> bool:
         """Whether nobody waits for it any more."""
-        return self.future.cancelled()
+        return self.future.done()
+
+
+Delivery = tuple[Work, WorkResult | AuguryError]
 
 
 class Scheduler:
@@ -111,6 +125,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._next_sweep_s = 0.0
         self._row_seconds = 0.0  # smoothed; only for the hint in Retry-After
         self._instances = instances
         self._threads: list[threading.Thread] = []
@@ -122,8 +137,8 @@ class Scheduler:
             thread = threading.Thread(
                 target=self._serve, name=f"augury-{self._name}-{number}", daemon=True
             )
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def submit(self, works: Sequence[Work]) -> None:
         """Let *works* wait for an idle instance.
@@ -132,11 +147,16 @@ class Scheduler:
             Overloaded: As many rows wait as may; none of *works* was taken.
             Unavailable: The scheduler is closed.
         """
+        if not works:
+            return
         now_s = self._clock.monotonic()
         rows = sum(work.rows for work in works)
         with self._changed:
             if self._closed:
                 raise Unavailable(f"{self._name} is being unloaded; ask again")
+            if not self._queue.fits(rows) and now_s >= self._next_sweep_s:
+                self._next_sweep_s = now_s + SWEEP_INTERVAL_S
+                self._queue.drop_abandoned()
             if not self._queue.fits(rows):
                 # One second at least: a finer hint would only synchronise the callers.
                 wait_s = max(1.0, self._queue.rows * self._row_seconds / self._instances)
@@ -161,6 +181,9 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         for thread in self._threads:
             await loop.run_in_executor(None, thread.join)
+        # Nothing, unless the instances could not be started.
+        error = Unavailable(f"{self._name} is being unloaded; ask again")
+        _deliver([(work, error) for work in self._queue.clear()])
 
     def _serve(self) -> None:
         """Take, run, deliver, until closed and empty; the body of an instance's thread."""
@@ -172,20 +195,15 @@ class Scheduler:
                     self._changed.wait()
                 taken = self._queue.take(self.max_rows, self._clock.monotonic())
                 self._metrics.queue_changed(self._queue.rows)
-            deliveries: list[tuple[Work, WorkResult | AuguryError]] = [
-                (
-                    work,
-                    DeadlineExceeded(
-                        f"the deadline passed while the request waited for {self._name}"
-                    ),
-                )
-                for work in taken.expired
-            ]
-            if taken.batch:
-                deliveries += self._compute(taken.batch)
-            self._hand_over(deliveries)
+            late = f"the deadline passed while the request waited for {self._name}"
+            self._hand_over([(work, DeadlineExceeded(late)) for work in taken.expired])
+            try:
+                self._compute(taken.batch)
+            except BaseException as error:  # noqa: BLE001 - nobody waits for a thread that has died
+                failed = public_error(error, self._name)
+                self._hand_over([(work, failed) for work in taken.batch])
 
-    def _hand_over(self, deliveries: list[tuple[Work, WorkResult | AuguryError]]) -> None:
+    def _hand_over(self, deliveries: Sequence[Delivery]) -> None:
         if not deliveries:
             return
         assert self._loop is not None  # noqa: S101 - start() set it before any thread ran
@@ -194,9 +212,11 @@ class Scheduler:
         except RuntimeError:
             _log.warning("answers dropped: the event loop is closed", works=len(deliveries))
 
-    def _compute(self, works: list[Work]) -> list[tuple[Work, WorkResult | AuguryError]]:
+    def _compute(self, works: Sequence[Work]) -> None:
+        """Run *works* as one batch, or in parts if it fails, and hand the answers over."""
+        if not works:
+            return
         started_s = self._clock.monotonic()
-        queue_s = [started_s - work.enqueued_s for work in works]
         parts = [work.columns for work in works]
         counts = [work.rows for work in works]
         rows = sum(counts)
@@ -204,22 +224,29 @@ class Scheduler:
             merged = merge_columns(parts)
             ratio = padding_ratio(parts, merged)
             outputs, errors = self._run_checked(merged, rows)
-        except Exception as error:  # noqa: BLE001 - a model may raise anything; only its rows fail
-            return self._isolate(works, error)
+        except BaseException as error:  # noqa: BLE001 - a model may even call sys.exit()
+            self._isolate(works, error)
+            return
         runtime_s = self._clock.monotonic() - started_s
+        queue_s = [started_s - work.enqueued_s for work in works]
         self._row_seconds += 0.1 * (runtime_s / rows - self._row_seconds)
-        self._metrics.batch_done(
-            rows=rows, padding_ratio=ratio, queue_s=queue_s, runtime_s=runtime_s
-        )
         start = 0
-        deliveries: list[tuple[Work, WorkResult | AuguryError]] = []
+        deliveries: list[Delivery] = []
         for work, part, waited_s in zip(
             works, split_outputs(outputs, counts), queue_s, strict=True
         ):
-            own = {i - start: e for i, e in errors.items() if start <= i < start + work.rows}
+            own: RowErrors = {}
+            if errors:
+                own = {
+                    row: errors[start + row] for row in range(work.rows) if start + row in errors
+                }
             deliveries.append((work, WorkResult(part, own, waited_s, runtime_s)))
             start += work.rows
-        return deliveries
+        # Counted first: who has an answer finds it in the metrics.
+        self._metrics.batch_done(
+            rows=rows, padding_ratio=ratio, queue_s=queue_s, runtime_s=runtime_s
+        )
+        self._hand_over(deliveries)
 
     def _run_checked(
         self, merged: dict[str, Array], rows: int
@@ -234,38 +261,41 @@ class Scheduler:
                 )
         return outputs, errors
 
-    def _isolate(
-        self, works: list[Work], error: Exception
-    ) -> list[tuple[Work, WorkResult | AuguryError]]:
-        """Run the halves of a failed batch on their own, down to single rows."""
-        if len(works) > 1:
+    def _isolate(self, works: Sequence[Work], error: BaseException) -> None:
+        """Run the parts of a failed batch on their own, down to single rows."""
+        if len(works) == 1:
+            work = works[0]
+            rescued = self._rescue_rows(work) if work.rows > 1 else None
+            self._hand_over([(work, rescued or public_error(error, self._name))])
+            return
+        # Where the size of an input is open, rows of one size are computed together.
+        groups = group_alike([work.columns for work in works])
+        if len(groups) == 1:
             middle = len(works) // 2
-            return self._compute(works[:middle]) + self._compute(works[middle:])
-        work = works[0]
-        if work.rows == 1:
-            return [(work, public_error(error, self._name))]
-        return [(work, self._rescue_rows(work))]
+            groups = [list(range(middle)), list(range(middle, len(works)))]
+        for group in groups:
+            # Each part costs a run, so those who have gone meanwhile are left out.
+            live = [works[position] for position in group if not works[position].abandoned()]
+            self._compute(live)
 
-    def _rescue_rows(self, work: Work) -> WorkResult | AuguryError:
+    def _rescue_rows(self, work: Work) -> WorkResult:
         """Answer the good rows of *work*, whose rows cannot all be computed together."""
         started_s = self._clock.monotonic()
         errors: RowErrors = {}
-        answers: dict[int, dict[str, Array]] = {}
-        self._bisect(work.columns, range(work.rows), answers, errors)
-        if not answers:
-            return next(iter(errors.values()))
-        # A row without an answer repeats a neighbour's: the shape must hold, the content is void.
-        filler = next(iter(answers.values()))
-        names = list(filler)
-        outputs = {
-            name: np.concatenate([answers.get(row, filler)[name] for row in range(work.rows)])
-            for name in names
-        }
+        answers: list[tuple[Sequence[int], dict[str, Array]]] = []
+        middle = work.rows // 2
+        for half in (range(middle), range(middle, work.rows)):
+            self._bisect(work.columns, half, answers, errors)
+        outputs = gather_outputs(answers, work.rows)
         runtime_s = self._clock.monotonic() - started_s
         return WorkResult(outputs, errors, started_s - work.enqueued_s, runtime_s)
 
     def _bisect(
-        self, columns: Columns, rows: range, answers: dict[int, dict[str, Array]], errors: RowErrors
+        self,
+        columns: Columns,
+        rows: range,
+        answers: list[tuple[Sequence[int], dict[str, Array]]],
+        errors: RowErrors,
     ) -> None:
         part = {
             name: take_rows(column, slice(rows.start, rows.stop))
@@ -273,7 +303,7 @@ class Scheduler:
         }
         try:
             outputs, refused = self._run_checked(merge_columns([part]), len(rows))
-        except Exception as error:  # noqa: BLE001 - as above
+        except BaseException as error:  # noqa: BLE001 - as above
             if len(rows) == 1:
                 errors[rows.start] = public_error(error, self._name)
                 return
@@ -281,14 +311,11 @@ class Scheduler:
             self._bisect(columns, rows[:middle], answers, errors)
             self._bisect(columns, rows[middle:], answers, errors)
             return
-        for offset, row in enumerate(rows):
-            if offset in refused:
-                errors[row] = refused[offset]
-            else:
-                answers[row] = {n: array[offset : offset + 1] for n, array in outputs.items()}
+        answers.append((rows, outputs))
+        errors.update((rows[row], reason) for row, reason in refused.items())
 
 
-def public_error(error: Exception, name: str) -> AuguryError:
+def public_error(error: BaseException, name: str) -> AuguryError:
     """*error* as the caller of model *name* may see it; a stranger's exception may quote the input."""
     if isinstance(error, AuguryError):
         return error
@@ -296,7 +323,7 @@ def public_error(error: Exception, name: str) -> AuguryError:
     return RuntimeFailed(f"{name} raised {type(error).__name__}; the server's log tells more")
 
 
-def _deliver(deliveries: list[tuple[Work, WorkResult | AuguryError]]) -> None:
+def _deliver(deliveries: Sequence[Delivery]) -> None:
     for work, result in deliveries:
         if work.future.done():
             continue

@@ -15,20 +15,24 @@ from typing import Any, Final
 
 import numpy as np
 
+from augury.core.errors import InvalidInput
 from augury.core.tensor import Array, datatype_of
 
 DIGEST_BYTES: Final = 16
+
+_facts: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def key_prefix(model: str, version: int, generation: int, parameters: Mapping[str, Any]) -> bytes:
     """What all rows of a request share.
 
     Raises:
-        TypeError: Parameters that JSON cannot hold.
+        InvalidInput: Parameters that JSON cannot hold.
     """
-    facts = json.dumps(
-        [model, version, generation, dict(parameters)], sort_keys=True, separators=(",", ":")
-    ).encode()
+    try:
+        facts = _facts([model, version, generation, dict(parameters)]).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"parameters cannot be written as JSON: {error}") from None
     return len(facts).to_bytes(8, "little") + facts
 
 
@@ -47,7 +51,7 @@ def row_keys(prefix: bytes, inputs: Mapping[str, Array], rows: int) -> list[byte
         fact = f"{name}\0{datatype_of(column)}\0{column.shape[1:]}".encode()
         headers.append(len(fact).to_bytes(8, "little") + fact)
         columns.append(column if column.dtype == object else np.ascontiguousarray(column))
-    head = prefix + b"".join(headers)
+    head = prefix + len(headers).to_bytes(8, "little") + b"".join(headers)
     keys = []
     for row in range(rows):
         digest = blake2b(head, digest_size=DIGEST_BYTES)

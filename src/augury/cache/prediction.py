@@ -15,8 +15,8 @@ from typing import Final, Generic, TypeVar
 
 from augury.core.clock import Clock
 
-# Key, node of the ordered dict, entry, dict and array objects; measured with tracemalloc.
-ENTRY_OVERHEAD_BYTES: Final = 700
+# Key, node of the ordered dict, entry, the value's own objects but its arrays; by tracemalloc.
+ENTRY_OVERHEAD_BYTES: Final = 530
 
 T = TypeVar("T")
 
@@ -117,11 +117,10 @@ class PredictionCache(Generic[T]):
     def put(self, key: bytes, value: T, ttl_s: float) -> None:
         """Remember *value* for *ttl_s* seconds; a value larger than the whole bound is not kept."""
         nbytes = self._nbytes(value) + ENTRY_OVERHEAD_BYTES
-        if nbytes > self.max_bytes:
-            return
         self._drop(key)
-        self._entries[key] = _Entry(value, self._clock.monotonic() + ttl_s, nbytes)
-        self.bytes_held += nbytes
+        if nbytes <= self.max_bytes:
+            self._entries[key] = _Entry(value, self._clock.monotonic() + ttl_s, nbytes)
+            self.bytes_held += nbytes
         while self.bytes_held > self.max_bytes:
             self._drop(next(iter(self._entries)))
         self._on_change(self.bytes_held)

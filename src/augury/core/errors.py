@@ -7,6 +7,7 @@
     │   ├── MalformedBody            bytes that do not parse
     │   ├── WrongType                a value of another type than the signature's
     │   ├── ShapeMismatch            a tensor of another shape than the signature's
+    │   ├── UnlikeRows               rows of one request that differ in the size of an open axis
     │   ├── MissingInput             an input that the signature names is not there
     │   └── UnknownInput             an input that the signature does not name
     ├── Unauthenticated         401  no credentials, or wrong ones
@@ -92,6 +93,21 @@ class ShapeMismatch(InvalidInput):
         super().__init__(
             f"input {input!r} has shape {list(got)}, the model wants {list(want)} "
             "(-1: any size, the first axis is the batch)",
+            input=input,
+            got=list(got),
+            want=list(want),
+        )
+
+
+class UnlikeRows(InvalidInput):
+    """Rows of one request differ in the size of an open axis; each fits in a request of its own."""
+
+    code, title = "unlike_rows", "Unlike rows"
+
+    def __init__(self, *, input: str, got: tuple[int, ...], want: tuple[int, ...]) -> None:
+        super().__init__(
+            f"input {input!r} has shape {list(got)}, the rows before it {list(want)}; rows of one "
+            "request are alike, send the others in another",
             input=input,
             got=list(got),
             want=list(want),

@@ -45,6 +45,10 @@ class Signature:
         """The input called *name*, or ``None``."""
         return next((spec for spec in self.inputs if spec.name == name), None)
 
+    def output(self, name: str) -> TensorSpec | None:
+        """The output called *name*, or ``None``."""
+        return next((spec for spec in self.outputs if spec.name == name), None)
+
     def validate(self, inputs: Mapping[str, Array]) -> int:
         """Check *inputs* against the signature.
 
@@ -74,7 +78,7 @@ class Signature:
                 )
             if array.dtype != NUMPY_DTYPES[spec.datatype]:
                 raise WrongType(
-                    f"input {spec.name!r} is {datatype_of(array)}, the model wants {spec.datatype}",
+                    f"input {spec.name!r} is {_told(array)}, the model wants {spec.datatype}",
                     input=spec.name,
                 )
             if not spec.fits(array.shape):
@@ -91,3 +95,10 @@ class Signature:
 
     def _input_names(self) -> str:
         return ", ".join(spec.name for spec in self.inputs)
+
+
+def _told(array: Array) -> str:
+    """The dtype of *array* in the protocol's words if it has one of ours, else in numpy's."""
+    if array.dtype in NUMPY_DTYPES.values():
+        return datatype_of(array)
+    return f"numpy's {array.dtype.str}"

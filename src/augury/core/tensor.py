@@ -58,6 +58,18 @@ def datatype_of(array: Array) -> str:
     return name
 
 
+def zero_rows(rows: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A column of *rows* rows of *shape* that mean nothing: zero, empty for BYTES.
+
+    >>> zero_rows(2, (), np.dtype(object)).tolist()
+    [b'', b'']
+    """
+    zeros = np.zeros((rows, *shape), dtype=dtype)
+    if dtype.kind == "O":
+        zeros.fill(b"")
+    return zeros
+
+
 @dataclass(frozen=True, slots=True)
 class Ragged:
     """Rows of different length along one axis.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -24,14 +26,14 @@ class MethodNotAllowed(InvalidInput):
     code, title, status = "method_not_allowed", "Method not allowed", 405
 
 
-def problem_response(error: AuguryError) -> Response:
-    """*error* as a response."""
-    headers = {name.decode(): value.decode() for name, value in problem_headers(error)}
+def problem_response(error: AuguryError, headers: Mapping[str, str] | None = None) -> Response:
+    """*error* as a response, with further *headers*."""
+    own = {name.decode(): value.decode() for name, value in problem_headers(error)}
     return Response(
         problem_body(error),
         status_code=error.status,
         media_type=CONTENT_TYPE.decode(),
-        headers=headers,
+        headers={**own, **(headers or {})},
     )
 
 
@@ -45,21 +47,25 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         faults = [
-            f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+            f"{'.'.join(str(part) for part in fault['loc'])[:200]}: {fault['msg'][:300]}"
             for fault in error.errors()[:5]
         ]
         return problem_response(InvalidInput("; ".join(faults)))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
+        if isinstance(error.__cause__, AuguryError):
+            return problem_response(error.__cause__)  # raised while FastAPI read the body
         path = request.url.path[:200]
+        if error.status_code >= 500:
+            return problem_response(unexpected())
         if error.status_code == 404:
-            return problem_response(NotFound(f"nothing is at {path!r}; /docs lists the routes"))
-        if error.status_code == 405:
-            return problem_response(
-                MethodNotAllowed(f"{request.method} is not for {path!r}; /docs lists the routes")
-            )
-        return problem_response(InvalidInput(f"{path!r}: {error.detail}"))
+            told: AuguryError = NotFound(f"nothing is at {path!r}; /docs lists the routes")
+        elif error.status_code == 405:
+            told = MethodNotAllowed(f"{request.method} is not for {path!r}; /docs lists the routes")
+        else:
+            told = InvalidInput(f"{path!r}: {error.detail}")
+        return problem_response(told, error.headers)
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:

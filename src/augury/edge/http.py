@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import Iterable
 from typing import Any, cast
 
 from fastapi import FastAPI, Response
-from fastapi.openapi.utils import get_openapi
 
 import augury
 from augury.core.clock import Clock
-from augury.core.errors import AuguryError, InvalidInput
-from augury.edge import errors, health
+from augury.core.errors import AuguryError, InvalidInput, Unavailable
+from augury.edge import documents, errors, health
+from augury.edge.bodies import Bodies
 from augury.edge.health import Drain
 from augury.lifecycle.manager import Manager
+from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics
-from augury.protocols.asgi import Message, Receive, Scope, Send, body_too_large, header, reply
+from augury.protocols.asgi import Message, Receive, Scope, Send, reply
 from augury.protocols.native import models
-from augury.protocols.native.errors import CONTENT_TYPE, problem_body, problem_headers
-from augury.protocols.native.routes import PredictRoute, parse_path
-from augury.protocols.native.schema import predict_paths
+from augury.protocols.native.errors import (
+    CONTENT_TYPE,
+    problem_body,
+    problem_headers,
+    unexpected,
+)
+from augury.protocols.native.routes import PredictRoute, Target, parse_path
+
+_log = get_logger(__name__)
 
 _DESCRIPTION = (
     "Predictions from trained models. Each model's request and answer are typed below, "
@@ -31,7 +40,14 @@ def build_api(
     manager: Manager, metrics: Metrics, drain: Drain, *, ready_without_models: bool = False
 ) -> FastAPI:
     """The FastAPI side: models, health, metrics, documents; routers of services are added to it."""
-    api = FastAPI(title="Augury", version=augury.__version__, description=_DESCRIPTION)
+    api = FastAPI(
+        title="Augury",
+        version=augury.__version__,
+        description=_DESCRIPTION,
+        docs_url=None,  # ours asks no other host
+        redoc_url=None,
+        redirect_slashes=False,  # it would redirect to whatever host the request names
+    )
     errors.install(api)
     api.include_router(models.router(manager))
     api.include_router(health.router(manager, drain, ready_without_models=ready_without_models))
@@ -42,29 +58,8 @@ def build_api(
         text, content_type = metrics.exposition()
         return Response(text, headers={"content-type": content_type})
 
-    api.openapi = _typed_openapi(api, manager)  # type: ignore[method-assign]
+    documents.install(api, manager)
     return api
-
-
-def _typed_openapi(api: FastAPI, manager: Manager) -> Callable[[], dict[str, Any]]:
-    """The OpenAPI document, made anew when the set of ready versions has changed."""
-    made: tuple[int, dict[str, Any]] | None = None
-
-    def openapi() -> dict[str, Any]:
-        nonlocal made
-        if made is None or made[0] != manager.revision:
-            revision = manager.revision
-            document = get_openapi(
-                title=api.title,
-                version=api.version,
-                description=api.description,
-                routes=api.routes,
-            )
-            document["paths"] = {**predict_paths(manager), **document.get("paths", {})}
-            made = (revision, document)
-        return made[1]
-
-    return openapi
 
 
 class Edge:
@@ -73,10 +68,11 @@ class Edge:
     Args:
         predict: The native inference route.
         api: Everything else.
-        drain: Once begun, each answer asks its client to close the connection.
+        drain: Once begun, requests may be cut.
         metrics: Where requests to the FastAPI side are counted.
         clock: Monotonic time.
         max_body_bytes: A larger body is refused with 413.
+        max_buffered_bytes: Bodies that would take more together are refused with 429.
     """
 
     def __init__(
@@ -88,28 +84,45 @@ class Edge:
         clock: Clock,
         *,
         max_body_bytes: int,
+        max_buffered_bytes: int = 256 * 1024 * 1024,
     ) -> None:
         self._predict = predict
         self._api = api
         self._drain = drain
         self._metrics = metrics
         self._clock = clock
-        self._max_body_bytes = max_body_bytes
+        self._bodies = Bodies(max_body_bytes=max_body_bytes, max_buffered_bytes=max_buffered_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1000})
-            return
-        if self._drain.begun:
-            send = _closing(send)
         target = parse_path(scope["path"])
-        if target is not None and scope["method"] == "POST":
-            await self._predict(target, scope, receive, send)
-        else:
-            await self._through_api(scope, receive, send)
+        try:
+            if target is None or scope["method"] != "POST":
+                await self._through_api(target, scope, receive, send)
+            elif self._bodies.pass_by(scope["headers"]):
+                await self._predict(target, scope, receive, send)
+            else:
+                await self._predict_large(target, scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._drain.begun:
+                raise
+            # The server cancels what outlasts the drain, and this is where such a task ends.
+            with contextlib.suppress(RuntimeError):  # the answer had begun
+                await _reply_problem(send, Unavailable("the server had to stop; ask again"))
 
-    async def _through_api(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _predict_large(
+        self, target: Target, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        started_s = self._clock.monotonic()
+        try:
+            with self._bodies.booked(scope["headers"], receive) as receive_booked:
+                await self._predict(target, scope, receive_booked, send)
+        except AuguryError as error:  # refused when it was announced: the route tells its own
+            await _reply_problem(send, error)
+            self._count("native", error.status, started_s)
+
+    async def _through_api(
+        self, target: Target | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         started_s = self._clock.monotonic()
         status = 500
         begun = False
@@ -120,50 +133,40 @@ class Edge:
                 status, begun = message["status"], True
             await send(message)
 
+        # What answers GET answers HEAD; the server leaves the body out.
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        scope = {**scope, "method": method}
         try:
-            _refuse_unreadable_path(scope)
-            length = header(scope["headers"], b"content-length")
-            if length is not None and length.isdigit() and int(length) > self._max_body_bytes:
-                raise body_too_large(int(length), self._max_body_bytes)
-            await self._api(
-                cast(Any, scope), _bounded(receive, self._max_body_bytes), cast(Any, watched_send)
-            )
+            if target is not None:
+                raise errors.MethodNotAllowed(f"predict takes POST, not {method[:40]}")
+            if "\0" in scope["path"]:
+                raise InvalidInput("the path holds a NUL character")
+            with self._bodies.booked(scope["headers"], receive) as receive_booked:
+                await self._api(
+                    cast(Any, scope), cast(Any, receive_booked), cast(Any, watched_send)
+                )
         except AuguryError as error:
-            if begun:
-                raise
-            status = error.status
-            await reply(send, status, problem_body(error), CONTENT_TYPE, problem_headers(error))
-        route = scope.get("route")
-        protocol = getattr(route, "path", "unknown")
+            if not begun:
+                allow = [(b"allow", b"POST")] if target is not None else []
+                await _reply_problem(watched_send, error, allow)
+        except Exception as error:  # noqa: BLE001 - FastAPI has told the client, and raises it again
+            if not begun:
+                _log.error("request failed", path=scope["path"][:200], exc_info=error)
+                await _reply_problem(watched_send, unexpected())
+        route = "native" if target is not None else _route(scope)
+        self._count(route, status, started_s)
+
+    def _count(self, protocol: str, status: int, started_s: float) -> None:
         self._metrics.request_done("", "", protocol, status, self._clock.monotonic() - started_s)
 
 
-def _refuse_unreadable_path(scope: Scope) -> None:
-    if "\0" in scope["path"]:
-        raise InvalidInput("the path holds a NUL character")
+def _route(scope: Scope) -> str:
+    """The template of the route that answered: label values must not be a caller's inventions."""
+    return str(getattr(scope.get("route"), "path", "unknown"))
 
 
-def _bounded(receive: Receive, max_bytes: int) -> Receive:
-    """*receive*, refusing a body that grows over *max_bytes*."""
-    size = 0
-
-    async def receive_bounded() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > max_bytes:
-            raise body_too_large(size, max_bytes)
-        return message
-
-    return receive_bounded
-
-
-def _closing(send: Send) -> Send:
-    """*send*, asking the client to close the connection after this answer."""
-
-    async def send_closing(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"connection", b"close")]
-        await send(message)
-
-    return send_closing
+async def _reply_problem(
+    send: Send, error: AuguryError, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    body = problem_body(error)
+    await reply(send, error.status, body, CONTENT_TYPE, [*problem_headers(error), *headers])

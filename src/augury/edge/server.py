@@ -1,84 +1,63 @@
-"""The listening socket, and how the server goes away without cutting anybody off.
+"""uvicorn, and how it goes away without cutting anybody off.
 
-On SIGTERM or SIGINT: readiness goes off and each answer asks its client to close; new requests are
-still answered for ``grace_s``, so that balancers notice.  Then the socket takes no new connections,
-those already in its backlog are accepted and answered, and the requests under way are finished.
+Told to stop: readiness goes off and each connection ends with its next answer; new connections are
+still taken for ``grace_s``, so that balancers notice.  Then none can begin any more, those that have
+begun are accepted and answered, and the requests under way are finished.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import signal
 import socket
-from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final, cast
 
 import uvicorn
 
-from augury.core.errors import InvalidSetting, PortInUse
+from augury.edge.connection import Connection
 from augury.edge.health import Drain
 from augury.edge.http import Edge
+from augury.edge.listener import BACKLOG, refuse_newcomers
 from augury.observe.logs import get_logger
 
-# Time for the loop to accept what the kernel has queued, once the backlog is closed.
-_BACKLOG_S: Final = 0.05
-# Time for a request that was on its way when the socket closed.
-_LINGER_S: Final = 0.2
+# Time for a handshake that has begun to end, and for the loop to accept it.
+_BACKLOG_S: Final = 0.25
+# Between two looks at what is still under way.
+_LOOK_S: Final = 0.02
+# Time for cancelled requests to say so to their clients.
+_CUT_S: Final = 1.0
 
 _log = get_logger(__name__)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket.
-
-    Raises:
-        PortInUse: Another process listens there.
-        InvalidSetting: The host is not one of this machine, or the port is not allowed.
-    """
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, UnicodeError):
-        raise InvalidSetting(f"host {host!r} is not an address of this machine (--host)") from None
-    listener = socket.socket(family, kind)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-        listener.listen(2048)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse(
-                f"port {port} on {host} is in use by another process; "
-                "choose another with --http-port"
-            ) from None
-        if error.errno == errno.EACCES:
-            raise InvalidSetting(
-                f"port {port} needs privileges that this process lacks; choose one above 1023"
-            ) from None
-        raise InvalidSetting(f"cannot listen on {host} port {port}: {error.strerror}") from None
-    listener.setblocking(False)
-    return listener
-
-
 class Server(uvicorn.Server):
-    """uvicorn with a drain that loses nothing.
+    """uvicorn with a drain that loses nothing, and with bounds on slow clients.
 
     Args:
         edge: The application.
         drain: Told when the server begins to go away.
         grace_s: Seconds in which a draining server still takes new connections.
         drain_timeout_s: Seconds after which requests still under way are cut.
+        client_timeout_s: Seconds that a client may keep the server waiting.
+        max_header_bytes: Request line and headers may have so many bytes.
     """
 
-    def __init__(self, edge: Edge, drain: Drain, *, grace_s: float, drain_timeout_s: float) -> None:
+    def __init__(
+        self,
+        edge: Edge,
+        drain: Drain,
+        *,
+        grace_s: float,
+        drain_timeout_s: float,
+        client_timeout_s: float = 30.0,
+        max_header_bytes: int = 65_536,
+    ) -> None:
+        connection = partial(Connection, drain=drain, max_header_bytes=max_header_bytes)
         config = uvicorn.Config(
             cast(Any, edge),
             loop="none",
-            http="httptools",
+            http=cast(Any, connection),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -87,40 +66,65 @@ class Server(uvicorn.Server):
             proxy_headers=False,
             date_header=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=max(1, round(drain_timeout_s)),
+            backlog=BACKLOG,
         )
         super().__init__(config)
         self._drain = drain
         self._grace_s = grace_s
+        self._drain_timeout_s = drain_timeout_s
+        self._client_timeout_s = client_timeout_s
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # once a second
+            self._end_stalled()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._drain.begun = True
-        _log.info("draining", grace_s=self._grace_s)
+        _log.info("draining", grace_s=self._grace_s, timeout_s=self._drain_timeout_s)
+        for connection in self._connections():
+            connection.begin_to_end()
         await asyncio.sleep(self._grace_s)
-        # Linux: a backlog of 0 keeps newcomers waiting unaccepted instead of being reset later.
         for listener in sockets or []:
-            with contextlib.suppress(OSError):
-                listener.listen(0)
+            refuse_newcomers(listener)
         await asyncio.sleep(_BACKLOG_S)
         for server in self.servers:
             server.close()
-        await asyncio.sleep(_LINGER_S)
-        await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Handle signals on the loop; unlike uvicorn's own, they are not raised again at the end."""
-        loop = asyncio.get_running_loop()
-        handled = (signal.SIGINT, signal.SIGTERM)
-        for number in handled:
-            loop.add_signal_handler(number, self._stop)
+        for listener in sockets or []:
+            listener.close()
         try:
-            yield
-        finally:
-            for number in handled:
-                loop.remove_signal_handler(number)
+            async with asyncio.timeout(self._drain_timeout_s):
+                await self._finish()
+        except TimeoutError:
+            await self._cut()
 
-    def _stop(self) -> None:
-        if self.should_exit:
-            self.force_exit = True  # asked twice: go now
-        self.should_exit = True
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        """None: who runs the server decides what signals mean."""
+        return contextlib.nullcontext()
+
+    async def _finish(self) -> None:
+        """Return when every connection is closed and every request done."""
+        while self.server_state.connections or self.server_state.tasks:
+            self._end_stalled()
+            for connection in self._connections():
+                connection.end_if_idle()
+            await asyncio.sleep(_LOOK_S)
+
+    async def _cut(self) -> None:
+        tasks = set(self.server_state.tasks)
+        _log.warning(
+            "the drain's time is up", requests_cut=len(tasks), timeout_s=self._drain_timeout_s
+        )
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CUT_S)
+        for connection in self._connections():
+            connection.transport.abort()
+
+    def _end_stalled(self) -> None:
+        for connection in self._connections():
+            connection.end_if_stalled(self._client_timeout_s)
+
+    def _connections(self) -> list[Connection]:
+        return cast("list[Connection]", list(self.server_state.connections))

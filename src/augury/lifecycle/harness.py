@@ -3,7 +3,9 @@
 ::
 
     new ──load──▶ loading ──loaded──▶ ready ──retire──▶ draining ──closed──▶ ended
-                     └─────failed────▶ failed ──retire──────────────────────▶ ended
+     │               ├─────failed────▶ failed ──retire──────────────────────▶ ended
+     │               └─────given up─────────────────────────────────────────▶ ended
+     └──unreadable──▶ failed, or ──retire──▶ ended
 
 No clock, no loop, no I/O: the manager carries the transitions out.
 """
@@ -32,7 +34,7 @@ class State(StrEnum):
 
 _ALLOWED: Final[dict[State, frozenset[State]]] = {
     State.NEW: frozenset({State.LOADING, State.ENDED, State.FAILED}),
-    State.LOADING: frozenset({State.READY, State.FAILED}),
+    State.LOADING: frozenset({State.READY, State.FAILED, State.ENDED}),
     State.READY: frozenset({State.DRAINING}),
     State.DRAINING: frozenset({State.ENDED}),
     State.FAILED: frozenset({State.ENDED}),

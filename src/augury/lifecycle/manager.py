@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from augury.core.errors import AuguryError, ModelNotFound, ModelNotReady, VersionNotFound
 from augury.lifecycle.handle import Handle
 from augury.lifecycle.harness import Harness, State
-from augury.lifecycle.loader import Loader
+from augury.lifecycle.loader import Loader, Servable
 from augury.lifecycle.policies.availability import Action, Snapshot, next_action
 from augury.lifecycle.sources.base import Source, Wanted
 from augury.observe.logs import get_logger
@@ -42,7 +42,11 @@ class Manager:
         self._harnesses: dict[str, dict[int, Harness]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._ready: dict[str, Harness] = {}  # the newest ready version: what most requests want
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="augury-load")
+        # A thread to load in and one to ask the source in: neither waits for the other.
+        self._executor = ThreadPoolExecutor(2, thread_name_prefix="augury-load")
+        self._loading = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._wanted = Wanted()
         self._tasks: set[asyncio.Task[None]] = set()
         self._poller: asyncio.Task[None] | None = None
         self._warned: frozenset[str] = frozenset()
@@ -62,7 +66,8 @@ class Manager:
     async def refresh(self) -> None:
         """Ask the source once and begin what follows from its answer."""
         loop = asyncio.get_running_loop()
-        self._aspire(await loop.run_in_executor(self._executor, self._source.wanted))
+        async with self._asking:  # an older answer never overtakes a newer one
+            self._aspire(await loop.run_in_executor(self._executor, self._source.wanted))
 
     async def settle(self) -> None:
         """Return when nothing is being loaded or unloaded."""
@@ -172,10 +177,18 @@ class Manager:
             if warning not in self._warned:
                 _log.warning(warning)
         self._warned = frozenset(wanted.warnings)
-        self._labels = {name: dict(labels) for name, labels in wanted.labels.items()}
+        self._wanted = wanted
+        kept = {name: self.labels(name) for name in wanted.unclear}
+        self._labels = {name: dict(labels) for name, labels in wanted.labels.items()} | kept
         for harness in self.versions():
-            harness.aspired = harness.version in wanted.versions.get(harness.name, {})
-        for name, versions in wanted.versions.items():
+            if harness.name not in wanted.unclear:
+                harness.aspired = harness.version in wanted.versions.get(harness.name, {})
+        self._adopt()
+        self._reconcile()
+
+    def _adopt(self) -> None:
+        """Give every wanted version a harness."""
+        for name, versions in self._wanted.versions.items():
             for version, aspired in versions.items():
                 known = self._harnesses.setdefault(name, {})
                 before = known.get(version)
@@ -189,7 +202,6 @@ class Manager:
                 if aspired.fault:
                     self._fail(harness, aspired.fault)
                 self._show(harness)
-        self._reconcile()
 
     def _reconcile(self) -> None:
         """Begin every action that the policy names."""
@@ -216,9 +228,18 @@ class Manager:
             self._forget(harness)
 
     async def _load(self, harness: Harness) -> None:
+        async with self._loading:
+            if harness.aspired:
+                await self._load_now(harness)
+            else:  # nobody wants it any more, since it waited for its turn
+                self._forget(harness)
+        self._reconcile()
+
+    async def _load_now(self, harness: Harness) -> None:
         assert harness.package is not None  # noqa: S101 - only readable packages are NEW
         self._generation += 1
         loop = asyncio.get_running_loop()
+        servable: Servable | None = None
         try:
             servable = await loop.run_in_executor(
                 self._executor, self._loader.load, harness.package, self._generation
@@ -226,15 +247,16 @@ class Manager:
             servable.start()
         except AuguryError as error:
             self._fail(harness, error.message)
-        except Exception as error:  # noqa: BLE001 - a model file may raise anything; others go on
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may do anything at all
             _log.error("load failed", model=harness.name, version=harness.version, exc_info=error)
             self._fail(harness, f"{type(error).__name__}: {error}")
+            if servable is not None:
+                await self._close(harness, servable)
         else:
             harness.servable = servable
             harness.move(State.READY)
             _log.info("model ready", model=harness.name, version=harness.version)
         self._show(harness)
-        self._reconcile()
 
     def _fail(self, harness: Harness, reason: str) -> None:
         harness.move(State.FAILED, reason)
@@ -249,13 +271,18 @@ class Manager:
         servable, harness.servable = harness.servable, None
         if servable is None:
             return
-        try:
-            await servable.close()
-        except Exception as error:  # noqa: BLE001 - the version is gone either way
-            _log.error("unload failed", model=harness.name, version=harness.version, exc_info=error)
+        await self._close(harness, servable)
         _log.info("model unloaded", model=harness.name, version=harness.version)
         self._forget(harness)
+        if harness.aspired:  # wanted again, since it was retired
+            self._adopt()
         self._reconcile()
+
+    async def _close(self, harness: Harness, servable: Servable) -> None:
+        try:
+            await servable.close()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the version is gone either way
+            _log.error("unload failed", model=harness.name, version=harness.version, exc_info=error)
 
     def _forget(self, harness: Harness) -> None:
         harness.move(State.ENDED)

@@ -13,6 +13,8 @@ _KEY = re.compile(
     r"^\s*((?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*'))*)\s*="
 )
 
+_QUOTES = re.compile(r"\"{3}|'{3}")
+
 Path = tuple[str | int, ...]
 
 
@@ -27,7 +29,14 @@ def key_lines(text: str) -> dict[Path, int]:
     lines: dict[Path, int] = {}
     counts: dict[Path, int] = {}
     table: Path = ()
-    for number, line in enumerate(text.splitlines(), start=1):
+    quotes = ""
+    # Not splitlines(): to it, U+2028 and others end a line; to TOML and to editors they do not.
+    for number, line in enumerate(text.split("\n"), start=1):
+        inside = quotes
+        for quote in _QUOTES.findall(line):
+            quotes = "" if quote == quotes else quotes or quote
+        if inside:
+            continue
         header = _HEADER.match(line)
         if header:
             names = _names(header[2])

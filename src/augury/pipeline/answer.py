@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-
+from augury.batching.merge import gather_outputs
 from augury.batching.scheduler import WorkResult
 from augury.core.errors import AuguryError, Unavailable
 from augury.core.request import InferRequest, InferResponse, Timing
@@ -33,6 +32,10 @@ class Answer:
         self.cached.add(row)
         self._parts.append(((row,), result))
 
+    def refuse(self, rows: Iterable[int], error: AuguryError) -> None:
+        """*rows* have no answer."""
+        self.errors.update(dict.fromkeys(rows, error))
+
     def add(self, rows: Sequence[int], future: asyncio.Future[WorkResult]) -> None:
         """*rows* of the request are the rows of the result that *future* holds."""
         error = (
@@ -45,7 +48,7 @@ class Answer:
             self._parts.append((rows, result))
             self.errors.update((rows[row], fault) for row, fault in result.errors.items())
         elif isinstance(error, AuguryError):
-            self.errors.update((row, error) for row in rows)
+            self.refuse(rows, error)
         else:
             raise error
 
@@ -70,16 +73,6 @@ class Answer:
 
     def _outputs(self) -> dict[str, Array]:
         if len(self._parts) == 1 and len(self._parts[0][0]) == self.rows:
-            return self._parts[0][1].outputs
-        if not self._parts:
-            return {}
-        outputs = {}
-        for name, like in self._parts[0][1].outputs.items():
-            # Rows without an answer stay zero (empty for BYTES); their content means nothing.
-            filled = np.zeros((self.rows, *like.shape[1:]), dtype=like.dtype)
-            if like.dtype == object:
-                filled.fill(b"")
-            for rows, result in self._parts:
-                filled[list(rows)] = result.outputs[name]
-            outputs[name] = filled
-        return outputs
+            # A dict of its own: the cache, or another caller, may hold this one.
+            return dict(self._parts[0][1].outputs)
+        return gather_outputs([(rows, result.outputs) for rows, result in self._parts], self.rows)

@@ -17,7 +17,7 @@ from augury.batching.scheduler import Work, WorkResult, public_error
 from augury.cache.key import key_prefix, row_keys
 from augury.cache.prediction import Flight, PredictionCache, settled
 from augury.core.clock import Clock
-from augury.core.errors import DeadlineExceeded, InvalidInput, TooLarge
+from augury.core.errors import AuguryError, DeadlineExceeded, InvalidInput, TooLarge
 from augury.core.request import InferRequest, InferResponse
 from augury.core.signature import Signature
 from augury.core.tensor import Array, column_nbytes, take_rows
@@ -30,12 +30,15 @@ from augury.pipeline.transforms.base import Batch
 # More input than this is preprocessed off the loop: tokenising 16 KiB of text takes about 5 ms.
 INLINE_PREPROCESS_BYTES: Final = 16 * 1024
 
+# An array object and its place in the dict of outputs; measured with tracemalloc.
+ARRAY_OVERHEAD_BYTES: Final = 160
+
 PredictionRows = PredictionCache[WorkResult]
 
 
 def result_nbytes(result: WorkResult) -> int:
     """Bytes that a remembered row holds."""
-    return sum(column_nbytes(array) for array in result.outputs.values())
+    return sum(column_nbytes(array) + ARRAY_OVERHEAD_BYTES for array in result.outputs.values())
 
 
 class Engine:
@@ -102,7 +105,7 @@ class Engine:
         Raises:
             NotFound: No such model, version or label.
             ModelNotReady: It is not ready.
-            InvalidInput: The inputs do not fit the signature.
+            InvalidInput: The inputs do not fit the signature, or an output that it does not have.
             TooLarge: More rows than one request may have.
             DeadlineExceeded: The request's time is up.
         """
@@ -119,6 +122,14 @@ class Engine:
                 rows=rows,
                 limit=self._max_rows,
             )
+        for name in request.outputs:
+            if servable.signature.output(name) is None:
+                known = ", ".join(spec.name for spec in servable.signature.outputs)
+                raise InvalidInput(
+                    f"unknown output {name!r}; the model's outputs are: {known}", output=name
+                )
+        if request.deadline_s is not None and request.deadline_s <= started_s:
+            raise DeadlineExceeded("the deadline had passed when the request came; allow more time")
         answer = Answer(rows)
         caching = servable.package.manifest.cache.enabled and request.use_cache
         answering = (
@@ -130,7 +141,7 @@ class Engine:
             await answering
         else:
             try:
-                async with asyncio.timeout(max(0.0, request.deadline_s - started_s)):
+                async with asyncio.timeout(request.deadline_s - started_s):
                     await answering
             except TimeoutError:
                 raise DeadlineExceeded(
@@ -147,12 +158,20 @@ class Engine:
         """Compute all rows for this request alone."""
         loop = asyncio.get_running_loop()
         started_s = self._clock.monotonic()
-        if _is_small(request.inputs):
-            batch = servable.preprocess(request.inputs, answer.rows, request.parameters)
-        else:
-            batch = await loop.run_in_executor(
-                self._executor, servable.preprocess, request.inputs, answer.rows, request.parameters
-            )
+        try:
+            if _is_small(request.inputs):
+                batch = servable.preprocess(request.inputs, answer.rows, request.parameters)
+            else:
+                batch = await loop.run_in_executor(
+                    self._executor,
+                    servable.preprocess,
+                    request.inputs,
+                    answer.rows,
+                    request.parameters,
+                )
+        except Exception as error:  # noqa: BLE001 - a step may raise anything
+            answer.refuse(range(answer.rows), public_error(error, servable.package.name))
+            return
         answer.preprocess_s = self._clock.monotonic() - started_s
         answer.errors.update(batch.errors)
         live = list(batch.live_rows())
@@ -168,9 +187,13 @@ class Engine:
         try:
             servable.scheduler.submit(works)
             await settled([work.future for work in works])
+        except AuguryError as error:
+            answer.refuse(live, error)
+            return
         finally:
             for work in works:
-                work.future.cancel()  # nothing happens to those that are done
+                if not work.future.cancel() and not work.future.cancelled():
+                    work.future.exception()  # seen, even if the request is cancelled just now
         for chunk, work in zip(chunks, works, strict=True):
             answer.add(chunk, work.future)
 
@@ -179,17 +202,18 @@ class Engine:
     ) -> None:
         """Take what is remembered, join what is under way, and compute the rest row by row."""
         package = servable.package
-        try:
-            prefix = key_prefix(
-                package.name, package.version, servable.generation, request.parameters
-            )
-        except TypeError as error:
-            raise InvalidInput(f"parameters cannot be written as JSON: {error}") from None
         ttl_s = package.manifest.cache.ttl_s
         loop = asyncio.get_running_loop()
+        prefix = key_prefix(package.name, package.version, servable.generation, request.parameters)
+        if _is_small(request.inputs):
+            keys = row_keys(prefix, request.inputs, answer.rows)
+        else:
+            keys = await loop.run_in_executor(
+                self._executor, row_keys, prefix, request.inputs, answer.rows
+            )
         flights: list[tuple[int, Flight[WorkResult]]] = []
         missing: list[tuple[int, Flight[WorkResult]]] = []
-        for row, key in enumerate(row_keys(prefix, request.inputs, answer.rows)):
+        for row, key in enumerate(keys):
             known = self._cache.get(key)
             if known is not None:
                 answer.add_cached(row, known)
@@ -244,10 +268,11 @@ class Engine:
                 works.append(Work(columns, 1, flight.future))
             servable.scheduler.submit(works)
 
-        def fail(error: Exception) -> None:
+        def fail(error: BaseException) -> None:
+            told = public_error(error, servable.package.name)
             for _, flight in missing:
                 if not flight.future.done():
-                    flight.future.set_exception(public_error(error, servable.package.name))
+                    flight.future.set_exception(told)
 
         async def later() -> None:
             loop = asyncio.get_running_loop()
@@ -261,8 +286,10 @@ class Engine:
                         request.parameters,
                     )
                 )
-            except Exception as error:  # noqa: BLE001 - whoever waits for these rows is told
+            except BaseException as error:  # whoever waits for these rows is told
                 fail(error)
+                if isinstance(error, asyncio.CancelledError):
+                    raise
 
         if _is_small(inputs):
             try:
@@ -285,4 +312,6 @@ def _kept(result: WorkResult, ttl_s: float) -> tuple[WorkResult, float] | None:
     if result.errors:
         return None
     outputs = {name: array.copy() for name, array in result.outputs.items()}
+    for array in outputs.values():
+        array.setflags(write=False)  # it is handed to every caller that asks for the row
     return WorkResult(outputs, {}, queue_s=0.0, runtime_s=0.0), ttl_s

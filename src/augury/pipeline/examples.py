@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from augury.core.tensor import NUMPY_DTYPES, Array, bytes_column
 from augury.packages.manifest import ExampleTable
 from augury.packages.reader import ModelPackage
 from augury.pipeline.transforms.base import Batch
+
+# Kinds of numpy's own reading that may become a datatype; integers alone become the others.
+_KINDS: Final = {"BOOL": "b", "FP16": "iuf", "FP32": "iuf", "FP64": "iuf"}
 
 
 class Answering(Protocol):
@@ -42,18 +45,23 @@ def column_from_values(spec: TensorSpec, values: list[Any]) -> Array:
     Raises:
         InvalidInput: They are not of the datatype.
     """
-    if spec.datatype != "BYTES":
-        try:
+    try:
+        raw = np.array(values, dtype=object if spec.datatype == "BYTES" else None)
+    except ValueError:
+        raise InvalidInput(f"{spec.name!r} has lists of different length") from None
+    if spec.datatype == "BYTES":
+        for value in raw.flat:
+            if not isinstance(value, str):
+                raise InvalidInput(f"{spec.name!r} holds {value!r}, BYTES are written as text")
+        return bytes_column([value.encode() for value in raw.flat]).reshape(raw.shape)
+    # numpy would cut 1.7 to the integer 1, and take the text "1.5" for a number.
+    if raw.size and raw.dtype.kind not in _KINDS.get(spec.datatype, "iu"):
+        raise InvalidInput(f"{spec.name!r} is not {spec.datatype}: {_show(raw)}")
+    try:
+        with np.errstate(over="ignore"):  # too large for FP16 or FP32 is infinity, as everywhere
             return np.asarray(values, dtype=NUMPY_DTYPES[spec.datatype])
-        except (ValueError, TypeError, OverflowError) as error:
-            raise InvalidInput(f"{spec.name!r} is not {spec.datatype}: {error}") from None
-    shape = np.shape(np.array(values, dtype=object)) if spec.shape else (len(values),)
-    flat: list[bytes] = []
-    for value in np.array(values, dtype=object).flat if spec.shape else values:
-        if not isinstance(value, str):
-            raise InvalidInput(f"{spec.name!r} holds {value!r}, BYTES are written as text")
-        flat.append(value.encode())
-    return bytes_column(flat).reshape(shape)
+    except OverflowError as error:
+        raise InvalidInput(f"{spec.name!r} is not {spec.datatype}: {error}") from None
 
 
 def run_examples(servable: Answering) -> list[str]:
@@ -93,7 +101,7 @@ def _run_example(servable: Answering, example: ExampleTable) -> str:
         row, error = next(iter(errors.items()))
         return f"row {row + 1} is refused: {error.message}"
     for name, values in example.outputs.items():
-        spec = next((spec for spec in signature.outputs if spec.name == name), None)
+        spec = signature.output(name)
         if spec is None:
             known = ", ".join(spec.name for spec in signature.outputs)
             return f"unknown output {name!r}; the model's outputs are: {known}"
@@ -116,5 +124,8 @@ def _equal(got: Array, want: Array, atol: float) -> bool:
 
 def _show(array: Array) -> str:
     if array.dtype == object:
-        return str([value.decode(errors="replace") for value in array.flat])
+        texts = (
+            one.decode(errors="replace") if isinstance(one, bytes) else one for one in array.flat
+        )
+        return str(list(texts))
     return str(array.tolist())

@@ -10,19 +10,24 @@ from typing import Any
 
 import numpy as np
 
+from augury.batching.merge import gather_outputs
 from augury.batching.scheduler import Scheduler
 from augury.core.clock import Clock
-from augury.core.errors import AuguryError, InvalidPackage
+from augury.core.errors import AuguryError, InvalidPackage, RuntimeFailed
 from augury.core.signature import Signature
-from augury.core.tensor import NUMPY_DTYPES, Array, Columns
+from augury.core.tensor import NUMPY_DTYPES, Array, Columns, zero_rows
+from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics, VersionMetrics
 from augury.packages.manifest import InstancesTable
-from augury.packages.reader import MANIFEST_NAME, ModelPackage
+from augury.packages.reader import MANIFEST_NAME, ModelPackage, read_manifest_files
+from augury.pipeline.agreement import signature_faults
 from augury.pipeline.examples import run_examples
 from augury.pipeline.transforms.base import Batch, TransformContext
 from augury.pipeline.transforms.registry import build_transforms
 from augury.runtimes.base import RuntimeOptions
 from augury.runtimes.registry import RUNTIMES
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +118,26 @@ class ModelServable:
         self, inputs: dict[str, Array], rows: int
     ) -> tuple[dict[str, Array], dict[int, AuguryError]]:
         """Compute one merged batch and run the steps after the model; for instance threads."""
+        return self._postprocess(self._run(inputs, rows), rows)
+
+    def _run(self, inputs: dict[str, Array], rows: int) -> dict[str, Array]:
+        """The model file's own outputs."""
         fixed = self._runtime.fixed_rows
-        if fixed is not None and rows != fixed:
-            inputs = {name: _fill_up(array, fixed) for name, array in inputs.items()}
-        raw = self._runtime.run(inputs)
-        if fixed is not None and rows != fixed:
-            raw = {name: array[:rows] for name, array in raw.items()}
-        if not self._after:
-            return raw, {}
+        if fixed is None or rows == fixed:
+            return self._runtime.run(inputs)
+        parts = []
+        for start in range(0, rows, fixed):
+            own = range(start, min(start + fixed, rows))
+            part = {name: array[start : own.stop] for name, array in inputs.items()}
+            raw = self._runtime.run({name: _fill_up(array, fixed) for name, array in part.items()})
+            if any(array.shape[:1] != (fixed,) for array in raw.values()):
+                raise RuntimeFailed(f"the model did not answer {fixed} rows for {fixed} rows")
+            parts.append((own, {name: array[: len(own)] for name, array in raw.items()}))
+        return gather_outputs(parts, rows)
+
+    def _postprocess(
+        self, raw: dict[str, Array], rows: int
+    ) -> tuple[dict[str, Array], dict[int, AuguryError]]:
         columns: Columns = dict(raw)
         batch = Batch(columns=columns, rows=rows)
         for step in self._after:
@@ -131,14 +148,18 @@ class ModelServable:
         """Answer the package's examples, so that the first caller does not pay for first things.
 
         Raises:
-            InvalidPackage: An example fails or answers something else than it says.
+            InvalidPackage: An example fails or answers something else than it says, or the manifest
+                and the model file contradict each other.
         """
+        manifest, path = self._package.manifest, self._package.path
+        files = read_manifest_files(path.parent, self._package.version)
+        for contradiction in signature_faults(files, manifest, self.native):
+            raise contradiction
         faults = run_examples(self)
         if faults:
-            raise InvalidPackage(faults[0], path=str(self._package.path.parent / MANIFEST_NAME))
-        examples = self._package.manifest.examples
-        if not examples and not self._before:
-            self.run_batch(self._zeros(), 1)
+            raise InvalidPackage(faults[0], path=str(path.parent / MANIFEST_NAME))
+        if not manifest.examples:
+            self._warm_up_on_zeros()
 
     def start(self) -> None:
         self.scheduler.start(asyncio.get_running_loop())
@@ -147,16 +168,36 @@ class ModelServable:
         await self.scheduler.close()
         self._runtime.close()
 
-    def _zeros(self) -> dict[str, Array]:
-        """A row of zeros, sizes that are open taken as 1."""
-        zeros = {}
-        for spec in self.native.inputs:
-            shape = (1, *(1 if size == -1 else size for size in spec.shape))
-            array = np.zeros(shape, dtype=NUMPY_DTYPES[spec.datatype])
-            if spec.datatype == "BYTES":
-                array.fill(b"")
-            zeros[spec.name] = array
-        return zeros
+    def _warm_up_on_zeros(self) -> None:
+        """Run one row of zeros, sizes that are open taken as 1.
+
+        Not every model takes these: its failure says nothing.  What it does answer must do for the
+        steps after it, though.
+
+        Raises:
+            InvalidPackage: The steps after the model do not fit its outputs.
+        """
+        zeros = {
+            spec.name: zero_rows(
+                1, tuple(max(size, 1) for size in spec.shape), NUMPY_DTYPES[spec.datatype]
+            )
+            for spec in self.native.inputs
+        }
+        try:
+            raw = self._run(zeros, 1)
+        except Exception as error:  # noqa: BLE001 - a runtime may raise anything
+            _log.info(
+                "no warm-up: the model does not take zeros; give it [[examples]]",
+                model=self._package.name,
+                version=self._package.version,
+                reason=str(error),
+            )
+            return
+        try:
+            self._postprocess(raw, 1)
+        except AuguryError as error:
+            path = self._package.path.parent / MANIFEST_NAME
+            raise InvalidPackage(f"[[postprocess]]: {error.message}", path=str(path)) from None
 
 
 class ServableLoader:
@@ -185,7 +226,6 @@ class ServableLoader:
 def _fill_up(array: Array, rows: int) -> Array:
     """Grow the batch axis to *rows* with zero rows (empty ones for BYTES)."""
     missing = rows - len(array)
-    filler = np.zeros((missing, *array.shape[1:]), dtype=array.dtype)
-    if array.dtype == object:
-        filler.fill(b"")
-    return np.concatenate([array, filler])
+    if not missing:
+        return array
+    return np.concatenate([array, zero_rows(missing, array.shape[1:], array.dtype)])

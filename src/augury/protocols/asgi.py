@@ -39,9 +39,9 @@ async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes
     if length is not None and length.isdigit() and int(length) > max_bytes:
         raise body_too_large(int(length), max_bytes)
     encoding = header(headers, b"content-encoding")
-    if encoding not in (None, b"identity"):
+    if encoding is not None and encoding.lower() != b"identity":
         raise InvalidInput(
-            f"content encoding {(encoding or b'').decode('latin-1')[:40]!r} is not supported; "
+            f"content encoding {encoding.decode('latin-1')[:40]!r} is not supported; "
             "send the body as it is"
         )
     message = await receive()
@@ -111,10 +111,10 @@ class _Watch:
         self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            self.gone = True
-            self._task.cancel()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        self._task.cancel()
 
     def stop(self) -> None:
         self._timer.cancel()

@@ -70,8 +70,14 @@ class OnnxRuntime:
         self._string_inputs = [spec.name for spec in self._inputs if spec.datatype == "BYTES"]
         self._string_outputs = [spec.name for spec in outputs if spec.datatype == "BYTES"]
         sizes = {node.shape[0] for node in self._session.get_inputs()}
-        fixed = {size for size in sizes if isinstance(size, int) and size > 0}
-        self._fixed_rows = fixed.pop() if len(fixed) == 1 else None
+        fixed = sorted(size for size in sizes if isinstance(size, int) and size > 0)
+        if len(fixed) > 1:
+            raise InvalidPackage(
+                f"its inputs insist on different batch sizes ({', '.join(map(str, fixed))}); "
+                "export the model with one batch axis that all inputs share",
+                path=str(model_file),
+            )
+        self._fixed_rows = fixed[0] if fixed else None
 
     @property
     def signature(self) -> Signature:
@@ -129,7 +135,9 @@ def _decode(name: str, column: Array) -> Array:
 
 def _encode(column: Array) -> Array:
     encoded = np.empty(column.shape, dtype=object)
-    encoded.reshape(-1)[:] = [value.encode() if isinstance(value, str) else value for value in column.flat]
+    encoded.reshape(-1)[:] = [
+        value.encode() if isinstance(value, str) else value for value in column.flat
+    ]
     return encoded
 
 

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 _started_s = time.monotonic()
+
+
+class App(StrEnum):
+    """The applications that ship in the package."""
+
+    TWEETS = "tweets"
+
+
+class ModelControl(StrEnum):
+    """How the repository's changes are taken over."""
+
+    POLL = "poll"
+    NONE = "none"
 
 
 def serve(
@@ -20,17 +34,17 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    app: Annotated[
-        list[str] | None, typer.Option("--app", help="Add a bundled application: tweets.")
-    ] = None,
+    *,
+    app: Annotated[list[App] | None, typer.Option(help="Add a bundled application.")] = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
     ] = None,
     http_port: Annotated[
-        int | None, typer.Option(help="Port for HTTP; 0: any free one.", show_default="8000")
+        int | None,
+        typer.Option(help="Port for HTTP; 0: any free one.", show_default="8000", min=0, max=65535),
     ] = None,
     model_control: Annotated[
-        str | None,
+        ModelControl | None,
         typer.Option(
             help="poll: take over what changes in the repository; none: load it once.",
             show_default="poll",
@@ -56,14 +70,10 @@ def serve(
     import uvloop
 
     from augury.app.settings import read_settings
-    from augury.core.errors import InvalidSetting
 
     settings = read_settings(
         config, host=host, http_port=http_port, model_control=model_control, store=store
     )
-    unknown = set(app or ()) - {"tweets"}
-    if unknown:
-        raise InvalidSetting(f"no bundled application {min(unknown)!r}; here is: tweets (--app)")
     from augury.app.listen import listen
 
     uvloop.run(listen(settings, repository, tuple(app or ()), _started_s))

@@ -20,7 +20,7 @@ from augury.app.local.feed import RowFeed
 from augury.app.local.rows import Row
 from augury.app.local.selection import OnePackage
 from augury.app.settings import Settings
-from augury.core.errors import AuguryError, OperatorError, ShapeMismatch
+from augury.core.errors import AuguryError, OperatorError, UnlikeRows
 from augury.core.request import InferRequest, InferResponse
 from augury.core.signature import Signature
 from augury.core.tensor import Array
@@ -134,7 +134,7 @@ class LocalModel:
             # Rows of one request share a shape; those of another shape go in a request of their own.
             others = []
             for position, error in decoded.errors.items():
-                if decoded.positions and isinstance(error, ShapeMismatch):
+                if decoded.positions and isinstance(error, UnlikeRows):
                     others.append(good[position])
                 else:
                     answers.errors[good[position]] = error

@@ -32,11 +32,14 @@ class Wanted:
         versions: Model to version to what is wanted.
         labels: Model to label to version.
         warnings: What was seen and ignored, for the log.
+        unclear: Models of which nobody can tell what is wanted, since their manifest is broken.
+            What is loaded of them stays, labels included; *versions* says where the fault is shown.
     """
 
     versions: Mapping[str, Mapping[int, Aspired]] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    unclear: frozenset[str] = frozenset()
 
 
 class Source(Protocol):

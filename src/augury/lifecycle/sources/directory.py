@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from augury.core.errors import InvalidPackage
 from augury.lifecycle.sources.base import Aspired, Wanted
+from augury.packages.manifest import VersionsTable
 from augury.packages.reader import (
     MANIFEST_NAME,
     is_model_name,
@@ -29,6 +31,7 @@ class DirectorySource:
         versions: dict[str, dict[int, Aspired]] = {}
         labels: dict[str, dict[str, int]] = {}
         warnings: list[str] = []
+        unclear: set[str] = set()
         for root in self._roots:
             for path in _folders(root, warnings):
                 if not is_model_name(path.name):
@@ -36,14 +39,27 @@ class DirectorySource:
                 elif path.name in versions:
                     warnings.append(f"{path}: ignored, an earlier repository has this model")
                 else:
-                    found, found_labels = _model(path, warnings)
+                    available = _versions(path, warnings)
+                    if not available:
+                        continue
+                    try:
+                        table = read_manifest(path).versions
+                    except InvalidPackage as error:
+                        # The newest version carries the fault: there people look.
+                        newest = max(available)
+                        fingerprint = _fingerprint(path, newest)
+                        versions[path.name] = {newest: Aspired(None, error.message, fingerprint)}
+                        warnings.append(f"{error.message}; what is served stays as it is")
+                        unclear.add(path.name)
+                        continue
+                    found, found_labels = _chosen(path, table, available, warnings)
                     if found:
                         versions[path.name] = found
                         labels[path.name] = found_labels
-        return Wanted(versions, labels, tuple(warnings))
+        return Wanted(versions, labels, tuple(warnings), frozenset(unclear))
 
 
-def _model(path: Path, warnings: list[str]) -> tuple[dict[int, Aspired], dict[str, int]]:
+def _versions(path: Path, warnings: list[str]) -> list[int]:
     available: list[int] = []
     for folder in _folders(path, warnings):
         version = parse_version(folder.name)
@@ -53,25 +69,25 @@ def _model(path: Path, warnings: list[str]) -> tuple[dict[int, Aspired], dict[st
             available.append(version)
     if not available:
         warnings.append(f"{path}: ignored, it holds no version")
-        return {}, {}
-    try:
-        table = read_manifest(path).versions
-        chosen, labels = table.choose(available), table.labels
-        fault = ""
-    except InvalidPackage as error:
-        # The newest version carries the fault, so that it can be seen where people look.
-        chosen, labels, fault = (max(available),), {}, error.message
-    aspired = {version: _aspire(path, version, fault) for version in chosen}
-    for label, version in labels.items():
+    return available
+
+
+def _chosen(
+    path: Path, table: VersionsTable, available: list[int], warnings: list[str]
+) -> tuple[dict[int, Aspired], dict[str, int]]:
+    """The versions and labels that ``[versions]`` chooses among those *available*."""
+    aspired = {version: _aspire(path, version) for version in table.choose(available)}
+    if not aspired:
+        there = ", ".join(map(str, sorted(available)))
+        warnings.append(f"{path}: ignored, [versions] chooses none of the versions {there}")
+    for label, version in table.labels.items():
         if version not in aspired:
-            warnings.append(f"{path}: label {label!r} names version {version}, which is not there")
-    return aspired, {name: version for name, version in labels.items() if version in aspired}
+            warnings.append(f"{path}: label {label!r} names version {version}, which is not served")
+    return aspired, {name: version for name, version in table.labels.items() if version in aspired}
 
 
-def _aspire(path: Path, version: int, fault: str) -> Aspired:
+def _aspire(path: Path, version: int) -> Aspired:
     fingerprint = _fingerprint(path, version)
-    if fault:
-        return Aspired(None, fault, fingerprint)
     try:
         return Aspired(read_package(path, version), "", fingerprint)
     except InvalidPackage as error:
@@ -81,11 +97,10 @@ def _aspire(path: Path, version: int, fault: str) -> Aspired:
 def _folders(path: Path, warnings: list[str]) -> list[Path]:
     """Folders in *path*, hidden ones left out, in order."""
     try:
-        entries = sorted(path.iterdir())
+        folders = [entry for entry in sorted(path.iterdir()) if entry.is_dir()]
     except OSError as error:
         warnings.append(f"{path}: cannot be read: {error.strerror}")
         return []
-    folders = [entry for entry in entries if entry.is_dir()]
     hidden = [folder for folder in folders if folder.name.startswith(".")]
     warnings += [f"{folder}: ignored, its name starts with a dot" for folder in hidden]
     return [folder for folder in folders if not folder.name.startswith(".")]
@@ -94,11 +109,11 @@ def _folders(path: Path, warnings: list[str]) -> list[Path]:
 def _fingerprint(path: Path, version: int) -> str:
     """Names, sizes and times of the files that make the version."""
     facts = []
-    files = [path / MANIFEST_NAME, *sorted((path / str(version)).rglob("*"))]
+    files = [path / MANIFEST_NAME]
+    with suppress(OSError):  # a folder that is being removed just now
+        files += sorted((path / str(version)).rglob("*"))
     for file in files:
-        try:
+        with suppress(OSError):
             stat = file.stat()
-        except OSError:
-            continue
-        facts.append(f"{file.name}:{stat.st_size}:{stat.st_mtime_ns}")
+            facts.append(f"{file.relative_to(path)}:{stat.st_size}:{stat.st_mtime_ns}")
     return "|".join(facts)

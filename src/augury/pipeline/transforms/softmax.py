@@ -26,5 +26,7 @@ class Softmax:
 
     def __call__(self, batch: Batch) -> None:
         logits = batch.array(self._input)
-        powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        # Infinite logits have no probabilities: they become NaN.  No warning goes to stderr.
+        with np.errstate(invalid="ignore", over="ignore"):
+            powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
         batch.columns[self._output] = powers / powers.sum(axis=-1, keepdims=True)

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +26,7 @@ from augury.core.errors import (
     MissingInput,
     ShapeMismatch,
     UnknownInput,
+    UnlikeRows,
     WrongType,
 )
 from augury.core.request import InferResponse
@@ -41,8 +45,23 @@ class PredictBody(msgspec.Struct, forbid_unknown_fields=True):
 _decoder: Final = msgspec.json.Decoder(PredictBody)
 _encoder: Final = msgspec.json.Encoder()
 
-# What JSON kinds of numpy's own reading may become which datatypes.
-_KINDS: Final = {"BOOL": "b", "FP16": "iuf", "FP32": "iuf", "FP64": "iuf"}
+_SHAPE_OF_BODY: Final = 'send {"rows": [{"<input>": <value>}], "parameters": {}}'
+
+# Half of a surrogate pair: what JavaScript makes of an emoji that was cut in two.
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+# What kinds of JSON values each datatype takes; those that are not here are integers.
+_KINDS: Final[dict[str, frozenset[type]]] = {
+    "BOOL": frozenset({bool}),
+    **dict.fromkeys(("FP16", "FP32", "FP64", "BF16"), frozenset({int, float})),
+}
+_INTEGERS: Final[frozenset[type]] = frozenset({int})
+
+# Axes that a message tells of at most; JSON may be nested a thousand deep.
+_SHOWN_AXES: Final = 8
+
+# One input of one row: its sizes, and its values without any nesting.
+Cell = tuple[tuple[int, ...], list[Any]]
 
 
 @dataclass(slots=True)
@@ -71,45 +90,60 @@ def decode_body(body: bytes) -> PredictBody:
         InvalidInput: No rows.
     """
     try:
-        decoded = _decoder.decode(body)
+        decoded = _decoded(body)
     except msgspec.ValidationError as error:
-        raise WrongType(
-            f'{error}; send {{"rows": [{{"<input>": <value>}}], "parameters": {{}}}}'
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedBody(f"the body is not valid JSON: {error}") from None
-    except RecursionError:
-        raise MalformedBody("the body is not acceptable JSON: nested too deeply") from None
+        raise WrongType(f"{error}; {_SHAPE_OF_BODY}") from None
+    except (ValueError, RecursionError) as error:
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise MalformedBody(f"the body is not acceptable JSON: {why}") from None
     if not decoded.rows:
         raise InvalidInput("'rows' is empty; send at least one row")
     return decoded
+
+
+def _decoded(body: bytes) -> PredictBody:
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        if _SURROGATE.search(body) is None:
+            raise
+    # The standard library lets lone surrogates through, so that only the row that holds one fails.
+    return msgspec.convert(json.loads(body, parse_constant=_no_number), PredictBody)
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is no number in JSON")
 
 
 def decode_rows(rows: Sequence[dict[str, Any]], signature: Signature) -> DecodedRows:
     """Turn JSON *rows* into the columns that *signature* wants."""
     specs = signature.inputs
     decoded = DecodedRows({}, [], {}, len(rows))
-    cells: list[list[Any]] = [[] for _ in specs]
-    shapes: list[tuple[int, ...] | None] = [None] * len(specs)
+    columns: list[list[list[Any]]] = [[] for _ in specs]
+    shapes: list[tuple[int, ...]] = []
     for position, row in enumerate(rows):
         try:
-            values = [_cell(spec, row) for spec in specs]
+            cells = [_cell(spec, row) for spec in specs]
             if len(row) != len(specs):
                 raise _unknown(row, signature)
-            for column, (spec, value) in enumerate(zip(specs, values, strict=True)):
-                if spec.shape:
-                    first = shapes[column] = shapes[column] or value.shape
-                    if value.shape != first:
-                        raise ShapeMismatch(input=spec.name, got=value.shape, want=first)
+            if not shapes:
+                shapes = [sizes for sizes, _ in cells]
+            for spec, (sizes, _), first in zip(specs, cells, shapes, strict=True):
+                if sizes != first:
+                    raise UnlikeRows(input=spec.name, got=sizes, want=first)
         except AuguryError as error:
             decoded.errors[position] = error
             continue
         decoded.positions.append(position)
-        for column, value in enumerate(values):
-            cells[column].append(value)
-    if decoded.positions:
-        for spec, column_cells in zip(specs, cells, strict=True):
-            decoded.inputs[spec.name] = _column(spec, column_cells)
+        for column, (_, values) in zip(columns, cells, strict=True):
+            column.append(values)
+    count = len(decoded.positions)
+    if count:
+        for spec, column, sizes in zip(specs, columns, shapes, strict=True):
+            values = column[0] if count == 1 else list(chain.from_iterable(column))
+            decoded.inputs[spec.name] = _flat(spec, values).reshape((count, *sizes))
     return decoded
 
 
@@ -141,13 +175,12 @@ def encode_rows(
         if array is not None:
             names.append(spec.name)
             columns.append(_values(spec, array))
-    answered = {position: index for index, position in enumerate(decoded.positions)}
+    errors = row_errors(response, decoded)
+    answered = iter(range(len(decoded.positions)))
     rows = []
     for position in range(decoded.rows):
-        error = decoded.errors.get(position)
-        if error is None:
-            index = answered[position]
-            error = response.errors.get(index)
+        index = -1 if position in decoded.errors else next(answered)
+        error = errors.get(position)
         if error is not None:
             rows.append({"error": row_problem(error)})
         else:
@@ -155,63 +188,116 @@ def encode_rows(
     return rows
 
 
-def all_failed(response: InferResponse | None, decoded: DecodedRows) -> AuguryError | None:
-    """The first row's error when no row has an answer, else ``None``."""
-    failed = len(decoded.errors) + (len(response.errors) if response else 0)
-    if failed < decoded.rows:
-        return None
-    if 0 in decoded.errors:
-        return decoded.errors[0]
-    assert response is not None  # noqa: S101 - row 0 failed, and not here
-    return response.errors[0]
+def row_errors(response: InferResponse | None, decoded: DecodedRows) -> dict[int, AuguryError]:
+    """Place in the request to why that row has no answer, from decoding and from the engine."""
+    if response is None or not response.errors:
+        return decoded.errors
+    engine = {decoded.positions[row]: error for row, error in response.errors.items()}
+    return {**decoded.errors, **engine}
 
 
-def _cell(spec: TensorSpec, row: dict[str, Any]) -> Any:
-    """One input of one row: ``bytes`` for a BYTES scalar, else an array of the spec's shape."""
+def _cell(spec: TensorSpec, row: dict[str, Any]) -> Cell:
+    """One input of one row; what is in it can be put into an array of the spec's datatype."""
     try:
         value = row[spec.name]
     except KeyError:
         raise MissingInput(
             f"input {spec.name!r} is missing from the row", input=spec.name
         ) from None
+    sizes, values = _unnested(spec, value)
+    # By type, not by numpy's reading: that takes true for 1, and rounds integers above 2⁶³.
+    kinds = set(map(type, values))
+    if list in kinds or not spec.fits((1, *sizes)):
+        raise ShapeMismatch(
+            input=spec.name, got=(1, *sizes, *_deeper_sizes(values)), want=(-1, *spec.shape)
+        )
     if spec.datatype == "BYTES":
-        if not spec.shape:
-            return _bytes(spec, value)
-        array = np.array(value, dtype=object)
-        flat = bytes_column([_bytes(spec, one) for one in array.flat])
-        return _shaped(spec, flat.reshape(array.shape))
-    try:
-        raw = np.array(value)
-    except ValueError:
+        return sizes, [_bytes(spec, value) for value in values]
+    wanted = _KINDS.get(spec.datatype, _INTEGERS)
+    if not kinds <= wanted:
+        wrong = next(value for value in values if type(value) not in wanted)
         raise WrongType(
-            f"input {spec.name!r} has lists of different length", input=spec.name
-        ) from None
-    if raw.size and raw.dtype.kind not in _KINDS.get(spec.datatype, "iu"):
-        raise WrongType(
-            f"input {spec.name!r} is {_kind(value)}, the model wants {spec.datatype}",
+            f"input {spec.name!r} {'holds' if spec.shape else 'is'} {_kind(wrong)}, "
+            f"the model wants {spec.datatype}",
             input=spec.name,
         )
-    return _shaped(spec, _cast(spec, raw))
+    if int in kinds:
+        values = _integers(spec, values)
+    return sizes, values
 
 
-def _cast(spec: TensorSpec, raw: Array) -> Array:
-    dtype = NUMPY_DTYPES[spec.datatype]
-    if dtype.kind in "iu" and raw.size:
-        limits = np.iinfo(dtype)
-        if raw.min() < limits.min or raw.max() > limits.max:
-            raise InvalidInput(
-                f"input {spec.name!r} holds a number outside {spec.datatype} "
-                f"({limits.min} to {limits.max})",
-                input=spec.name,
+def _unnested(spec: TensorSpec, value: Any) -> Cell:
+    """*value* taken apart as deep as the spec's shape goes.
+
+    Raises:
+        WrongType: Lists of different length or depth, or no lists at all.
+    """
+    if not spec.shape:
+        return (), [value]
+    if type(value) is not list:
+        raise WrongType(
+            f"input {spec.name!r} is {_kind(value)}, the model wants lists of {spec.datatype}, "
+            f"shape {list(spec.shape)}",
+            input=spec.name,
+        )
+    sizes: tuple[int, ...] = (len(value),)
+    values: list[Any] = value
+    for size in spec.shape[1:]:
+        lengths = set(map(len, values)) if set(map(type, values)) <= {list} else set()
+        if len(lengths) != 1 and values:
+            raise WrongType(
+                f"input {spec.name!r} has lists of different length or depth", input=spec.name
             )
+        # Below an empty list nothing tells the size; any that the spec allows will do.
+        sizes = (*sizes, lengths.pop() if lengths else max(0, size))
+        values = list(chain.from_iterable(values))
+    return sizes, values
+
+
+def _deeper_sizes(values: list[Any]) -> list[int]:
+    """Sizes of the lists that are nested deeper than the spec, as far as a message goes."""
+    sizes: list[int] = []
+    inner = next((value for value in values if type(value) is list), None)
+    while type(inner) is list and len(sizes) < _SHOWN_AXES:
+        sizes.append(len(inner))
+        inner = inner[0] if inner else None
+    return sizes
+
+
+def _integers(spec: TensorSpec, values: list[Any]) -> list[Any]:
+    """*values*, some of them integers, if the datatype can hold them."""
+    dtype = NUMPY_DTYPES[spec.datatype]
+    if spec.datatype in _KINDS:
+        try:
+            return list(map(float, values))
+        except OverflowError:
+            limits = "a floating-point number's range"
+    else:
+        info = np.iinfo(dtype)
+        if min(values) >= info.min and max(values) <= info.max:
+            return values
+        limits = f"{spec.datatype} ({info.min} to {info.max})"
+    raise InvalidInput(f"input {spec.name!r} holds a number outside {limits}", input=spec.name)
+
+
+def _flat(spec: TensorSpec, values: list[Any]) -> Array:
+    if spec.datatype == "BYTES":
+        return bytes_column(values)
     with np.errstate(over="ignore"):  # too large for FP16 or FP32 is infinity, as everywhere
-        return raw.astype(dtype)
+        if spec.datatype == "BF16":
+            return _to_bf16(np.array(values, np.float32))
+        return np.array(values, NUMPY_DTYPES[spec.datatype])
 
 
-def _shaped(spec: TensorSpec, array: Array) -> Array:
-    if not spec.fits((1, *array.shape)):
-        raise ShapeMismatch(input=spec.name, got=(1, *array.shape), want=(-1, *spec.shape))
-    return array
+def _to_bf16(values: Array) -> Array:
+    """The upper half of each FP32, rounded to the nearest, ties to even; no NaN among *values*."""
+    bits = values.view(np.uint32)
+    rounding = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return ((bits + rounding) >> np.uint32(16)).astype(np.uint16)
+
+
+def _from_bf16(array: Array) -> Array:
+    return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def _bytes(spec: TensorSpec, value: Any) -> bytes:
@@ -226,9 +312,10 @@ def _bytes(spec: TensorSpec, value: Any) -> bytes:
     if isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str):
         try:
             return base64.b64decode(value["b64"], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # binascii.Error, and text that is not ASCII
+            why = str(error) if isinstance(error, binascii.Error) else "not ASCII"
             raise InvalidInput(
-                f"input {spec.name!r} is not base64: {error}", input=spec.name
+                f"input {spec.name!r} is not base64: {why}", input=spec.name
             ) from None
     raise WrongType(
         f'input {spec.name!r} is {_kind(value)}, the model wants text (or {{"b64": "…"}})',
@@ -236,15 +323,11 @@ def _bytes(spec: TensorSpec, value: Any) -> bytes:
     )
 
 
-def _column(spec: TensorSpec, cells: list[Any]) -> Array:
-    if spec.shape or spec.datatype != "BYTES":
-        return np.stack(cells)
-    return bytes_column(cells)
-
-
 def _values(spec: TensorSpec, array: Array) -> list[Any]:
     if spec.datatype == "BYTES":
         return [_texts(value) for value in array]
+    if spec.datatype == "BF16":
+        array = _from_bf16(array)
     values: list[Any] = array.tolist()
     if spec.labels and array.ndim == 2:
         return [dict(zip(spec.labels, row, strict=True)) for row in values]
@@ -260,12 +343,16 @@ def _texts(value: Any) -> Any:
         return {"b64": base64.b64encode(value).decode()}
 
 
+def _uneven(spec: TensorSpec) -> WrongType:
+    return WrongType(f"input {spec.name!r} has lists of different length or depth", input=spec.name)
+
+
 def _unknown(row: dict[str, Any], signature: Signature) -> UnknownInput:
     known = [spec.name for spec in signature.inputs]
-    name = next(name for name in row if name not in known)
+    name = next(name for name in row if name not in known)[:100]
+    name = name.encode(errors="backslashreplace").decode()  # a lone surrogate cannot be sent back
     return UnknownInput(
-        f"unknown input {name[:100]!r}; the model's inputs are: {', '.join(known)}",
-        input=name[:100],
+        f"unknown input {name!r}; the model's inputs are: {', '.join(known)}", input=name
     )
 
 

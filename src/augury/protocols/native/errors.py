@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import Any, Final
 
 import msgspec
@@ -41,12 +43,17 @@ def problem_headers(error: AuguryError) -> list[tuple[bytes, bytes]]:
     wait_s = error.retry_after_s
     if wait_s is None:
         return []
-    return [(b"retry-after", str(max(1, round(wait_s + 0.5))).encode())]
+    return [(b"retry-after", str(max(1, math.ceil(wait_s))).encode())]
 
 
 def problem_body(error: AuguryError, **more: Any) -> bytes:
     """:func:`problem` with further members, as JSON."""
-    return msgspec.json.encode({**problem(error), **more})
+    document = {**problem(error), **more}
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        # A message that quotes a lone surrogate; the standard library escapes it.
+        return json.dumps(document).encode()
 
 
 def unexpected() -> Internal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from urllib.parse import quote
 
 from augury.core.signature import Signature, TensorSpec
 from augury.lifecycle.harness import State
@@ -24,6 +25,14 @@ _INTEGERS: Final = {
     "INT64": (-(2**63), 2**63 - 1),
 }
 
+_BASE64: Final[Schema] = {
+    "title": "Bytes that are no text",
+    "type": "object",
+    "required": ["b64"],
+    "additionalProperties": False,
+    "properties": {"b64": {"type": "string", "contentEncoding": "base64"}},
+}
+
 PROBLEM_SCHEMA: Final[Schema] = {
     "title": "Problem",
     "description": "An error, as RFC 9457 has it.",
@@ -39,6 +48,11 @@ PROBLEM_SCHEMA: Final[Schema] = {
     },
 }
 
+# The content of every error response.
+PROBLEM: Final[Schema] = {
+    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+}
+
 
 def predict_paths(manager: Manager) -> dict[str, Schema]:
     """OpenAPI path items for the predict routes of all ready versions."""
@@ -49,14 +63,16 @@ def predict_paths(manager: Manager) -> dict[str, Schema]:
             servable = harness.servable
             if harness.state is not State.READY or not isinstance(servable, ModelServable):
                 continue
+            targets = [f"{name}/versions/{harness.version}"]
             if harness.version == default:
-                paths[f"{PREFIX}{name}{SUFFIX}"] = _path(servable, "")
-            paths[f"{PREFIX}{name}/versions/{harness.version}{SUFFIX}"] = _path(
-                servable, f"_v{harness.version}"
-            )
-            for label, version in manager.labels(name).items():
-                if version == harness.version:
-                    paths[f"{PREFIX}{name}/labels/{label}{SUFFIX}"] = _path(servable, f"_{label}")
+                targets.insert(0, name)
+            targets += [
+                f"{name}/labels/{quote(label, safe='')}"
+                for label, version in manager.labels(name).items()
+                if version == harness.version
+            ]
+            for target in targets:
+                paths[f"{PREFIX}{target}{SUFFIX}"] = _path(servable, target)
     return paths
 
 
@@ -66,7 +82,7 @@ def row_schema(signature: Signature) -> Schema:
         "type": "object",
         "required": [spec.name for spec in signature.inputs],
         "additionalProperties": False,
-        "properties": {spec.name: _tensor(spec) for spec in signature.inputs},
+        "properties": {spec.name: _tensor(spec, output=False) for spec in signature.inputs},
     }
 
 
@@ -76,18 +92,18 @@ def answer_schema(signature: Signature) -> Schema:
         "title": "Answered row",
         "type": "object",
         "required": [spec.name for spec in signature.outputs],
-        "properties": {spec.name: _tensor(spec) for spec in signature.outputs},
+        "properties": {spec.name: _tensor(spec, output=True) for spec in signature.outputs},
     }
     failed = {
         "title": "Failed row",
         "type": "object",
         "required": ["error"],
-        "properties": {"error": PROBLEM_SCHEMA},
+        "properties": {"error": {"$ref": "#/components/schemas/Problem"}},
     }
     return {"anyOf": [outputs, failed]}
 
 
-def _path(servable: ModelServable, suffix: str) -> Schema:
+def _path(servable: ModelServable, target: str) -> Schema:
     name, version = servable.package.name, servable.package.version
     row = example_row(servable)
     request: Schema = {
@@ -133,7 +149,8 @@ def _path(servable: ModelServable, suffix: str) -> Schema:
             "summary": f"Predict with {name}",
             "description": servable.package.manifest.description
             or f"Rows in, rows out; version {version}.",
-            "operationId": f"predict_{name}{suffix}".replace("-", "_").replace(".", "_"),
+            # As it stands in the path: no two targets have the same.
+            "operationId": f"predict/{target}",
             "parameters": [
                 {
                     "name": "X-Request-Timeout",
@@ -152,7 +169,7 @@ def _path(servable: ModelServable, suffix: str) -> Schema:
                 **{
                     status: {
                         "description": text,
-                        "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},
+                        "content": PROBLEM,
                     }
                     for status, text in problems.items()
                 },
@@ -161,10 +178,11 @@ def _path(servable: ModelServable, suffix: str) -> Schema:
     }
 
 
-def _tensor(spec: TensorSpec) -> Schema:
-    schema = _scalar(spec.datatype)
+def _tensor(spec: TensorSpec, *, output: bool) -> Schema:
+    schema = _scalar(spec.datatype, output=output)
     shape = spec.shape
-    if spec.labels and len(shape) == 1:
+    # Only answers are told by label; requests are lists, whatever the axis means.
+    if output and spec.labels and len(shape) == 1 and spec.datatype != "BYTES":
         schema = {
             "type": "object",
             "required": list(spec.labels),
@@ -180,12 +198,13 @@ def _tensor(spec: TensorSpec) -> Schema:
     return schema
 
 
-def _scalar(datatype: str) -> Schema:
+def _scalar(datatype: str, *, output: bool) -> Schema:
     if datatype == "BYTES":
-        return {"type": "string"}
+        return {"anyOf": [{"type": "string"}, _BASE64]}
     if datatype == "BOOL":
         return {"type": "boolean"}
     if datatype in _INTEGERS:
         low, high = _INTEGERS[datatype]
         return {"type": "integer", "minimum": low, "maximum": high}
-    return {"type": "number"}
+    # JSON has no NaN and no infinity: a model that answers them is told as null.
+    return {"type": ["number", "null"]} if output else {"type": "number"}

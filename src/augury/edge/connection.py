@@ -1,0 +1,176 @@
+"""uvicorn's HTTP connection, with the bounds that it lacks and an end that loses nothing.
+
+Bounds: a client may take so long over its headers or a pause in its body, and its headers may be so
+large; the server looks after the time once a second, which costs a request nothing.  End: while the
+server drains, the last request of each connection is told "connection: close", and an idle connection
+is closed only when nothing waits to be read on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from typing import Any, Final, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from augury.core.errors import AuguryError, InvalidInput, MalformedBody
+from augury.edge.health import Drain
+from augury.protocols.native.errors import CONTENT_TYPE, problem_body
+
+# A connection that is to be closed may be quiet for so long, before it counts as idle.
+LINGER_S: Final = 0.2
+
+
+class HeadersTooLarge(InvalidInput):
+    """A request line with headers over the limit."""
+
+    code, title, status = "headers_too_large", "Headers too large", 431
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection.
+
+    Args:
+        drain: Once begun, each connection ends with its next answer.
+        max_header_bytes: Request line and headers may have so many bytes; what arrives in one read
+            (up to 256 KiB) is looked at afterwards.
+        **uvicorn: What uvicorn gives to its protocols.
+    """
+
+    def __init__(self, *, drain: Drain, max_header_bytes: int, **uvicorn: Any) -> None:
+        self._drain = drain
+        self._max_header_bytes = max_header_bytes
+        self._header_bytes = 0
+        self._heard_s = 0.0
+        # Since when the client owes us the rest of a request's head; None when it owes none.
+        self._head_since_s: float | None = None
+        self._unsent = (0, 0.0)
+        super().__init__(**uvicorn)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._heard_s = self._head_since_s = self.loop.time()
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_s = self.loop.time()
+        self._unset_keepalive_if_required()
+        try:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                self._decline(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(MalformedBody("the request is not valid HTTP/1.1"))
+        if self._head_since_s is not None:
+            self._header_bytes += len(data)
+            if self._header_bytes > self._max_header_bytes and not self.transport.is_closing():
+                self._refuse(
+                    HeadersTooLarge(
+                        f"request line and headers have {self._header_bytes} bytes or more, the "
+                        f"limit is {self._max_header_bytes} (max_header_bytes)"
+                    )
+                )
+
+    def on_message_begin(self) -> None:
+        self._head_since_s = self._heard_s
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._head_since_s = None
+        self._header_bytes = 0
+        previous = self._cycle
+        super().on_headers_complete()
+        if self._drain.begun:
+            self.cycle.keep_alive = False
+            if previous is not None and not previous.response_started:
+                previous.keep_alive = True  # pipelined: only the last answer may close
+
+    def _decline(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1 with a client that offers another protocol, as Java's does each time.
+
+        The parser takes what follows the head, a body too, for the other protocol's.
+
+        Args:
+            rest: What came after the head.
+        """
+        for name, value in self.cycle.scope["headers"]:
+            if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+                self.cycle.more_body = True
+                self.cycle.message_event.clear()
+                self.parser = httptools.HttpRequestParser(_BodyParser(self))
+                head = b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % (name, value)
+                self.parser.feed_data(head + rest)
+                return
+        if rest:
+            self.data_received(rest)
+
+    def _refuse(self, error: AuguryError) -> None:
+        body = problem_body(error)
+        head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[error.status] + head % (CONTENT_TYPE, len(body)) + body)
+        self.transport.close()
+
+    def begin_to_end(self) -> None:
+        """The drain has begun: the answer to the request under way is the last."""
+        if self._cycle is not None:
+            self._cycle.keep_alive = False
+
+    def end_if_idle(self) -> None:
+        """Close, unless a request is under way, has begun to arrive, or waits to be read."""
+        if self.transport.is_closing():
+            return
+        quiet_s = self.loop.time() - self._heard_s
+        under_way = self._cycle is not None and not self._cycle.response_complete
+        arriving = self._head_since_s is not None and self._header_bytes > 0
+        if not (under_way or arriving or quiet_s < LINGER_S or self._readable):
+            self.transport.close()
+
+    def end_if_stalled(self, timeout_s: float) -> None:
+        """Close when the client has kept us waiting for *timeout_s*."""
+        now_s = self.loop.time()
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if unsent_bytes != self._unsent[0]:
+            self._unsent = (unsent_bytes, now_s)
+        if unsent_bytes and now_s - self._unsent[1] > timeout_s:
+            self.transport.abort()  # it does not read our answer
+        elif self._head_since_s is not None:
+            if now_s - self._head_since_s > timeout_s:
+                self.transport.close()
+        elif self.flow.read_paused:
+            pass  # it is we who do not read on
+        elif self.cycle.more_body and now_s - self._heard_s > timeout_s:
+            self.transport.close()
+
+    @property
+    def _cycle(self) -> RequestResponseCycle | None:
+        """The latest request; uvicorn's annotation forgets that there is none at first."""
+        return self.cycle
+
+    @property
+    def _readable(self) -> bool:
+        """Whether the kernel holds bytes that we have not read."""
+        asked = select.poll()
+        asked.register(
+            cast("socket.socket", self.transport.get_extra_info("socket")), select.POLLIN
+        )
+        return bool(asked.poll(0))
+
+
+class _BodyParser:
+    """What a parser tells, when only the body is new; gives way to the parser before it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._before = connection.parser
+        self.on_body = connection.on_body
+
+    def on_message_complete(self) -> None:
+        self._connection.parser = self._before
+        self._connection.on_message_complete()

@@ -1,0 +1,78 @@
+"""``/openapi.json``, typed from the models that are ready, and ``/docs``, which shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from starlette.staticfiles import StaticFiles
+
+from augury.lifecycle.manager import Manager
+from augury.protocols.native.schema import PROBLEM, PROBLEM_SCHEMA, predict_paths
+
+ASSETS: Final = "/docs/assets"
+
+
+def install(api: FastAPI, manager: Manager) -> None:
+    """Give *api* its document and the page that shows it."""
+    api.openapi = _typed_openapi(api, manager)  # type: ignore[method-assign]
+    _install_page(api)
+
+
+def _typed_openapi(api: FastAPI, manager: Manager) -> Callable[[], dict[str, Any]]:
+    """The document; the models' part is made anew each time, it costs less than to know whether it must."""
+    fixed: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not fixed:
+            fixed.update(
+                get_openapi(
+                    title=api.title,
+                    version=api.version,
+                    description=api.description,
+                    routes=api.routes,
+                )
+            )
+            _tell_problems(fixed)
+        return {**fixed, "paths": {**predict_paths(manager), **fixed["paths"]}}
+
+    return openapi
+
+
+def _tell_problems(document: dict[str, Any]) -> None:
+    """Put our own answer to invalid requests in the place of FastAPI's, which nobody gets here."""
+    for path in document["paths"].values():
+        for operation in path.values():
+            responses = operation["responses"]
+            if responses.pop("422", None) is not None and "400" not in responses:
+                responses["400"] = {"description": "The request does not fit", "content": PROBLEM}
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Problem"] = PROBLEM_SCHEMA
+
+
+def _install_page(api: FastAPI) -> None:
+    """``/docs`` with Swagger UI from the package ``fastapi-offline``, so that no other host is asked."""
+    package = find_spec("fastapi_offline")
+    if package is None or package.origin is None:
+        page = get_swagger_ui_html(openapi_url="openapi.json", title=api.title)
+    else:
+        api.mount(ASSETS, StaticFiles(directory=Path(package.origin).with_name("static")))
+        page = get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=api.title,
+            swagger_js_url=f"{ASSETS[1:]}/swagger-ui-bundle.js",
+            swagger_css_url=f"{ASSETS[1:]}/swagger-ui.css",
+            swagger_favicon_url="data:,",
+        )
+
+    @api.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        """The page is the same for all."""
+        return page
