@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from augury.batching.scheduler import WorkResult
+from augury.batching.scheduler import Scheduler, WorkResult
 from augury.cache.prediction import PredictionCache
 from augury.core.clock import ManualClock
 from augury.core.errors import (
@@ -53,6 +53,10 @@ def write_tokens(path: Path, toml: str = "") -> None:
 
 def texts(*values: bytes, **options: Any) -> InferRequest:
     return InferRequest("tokens", {"text": bytes_column(values)}, **options)
+
+
+def failing_run(*arguments: object) -> Any:
+    raise RuntimeFailed("no")
 
 
 def kinds(response: InferResponse) -> dict[int, type[AuguryError]]:
@@ -466,6 +470,26 @@ async def test_a_cancelled_request_is_not_computed(
         assert gate.rows == [1]
         assert all(harness.idle for harness in served.manager.versions())
         assert not served.cache._flights
+
+
+async def test_a_failure_in_the_moment_of_cancelling_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row has failed, its client has gone: asyncio does not complain of an error unseen."""
+    models.write_fails_on_negative(tmp_path)
+
+    async def settled_too_late(futures: list[asyncio.Future[Any]]) -> None:
+        await asyncio.wait(futures)
+        raise asyncio.CancelledError
+
+    async with serving(tmp_path) as served:
+        with monkeypatch.context() as patch:
+            patch.setattr("augury.pipeline.engine.settled", settled_too_late)
+            patch.setattr(Scheduler, "_run_checked", failing_run)
+            for use_cache in (True, False):
+                request = ask("picky", [-1, 1], use_cache=use_cache)
+                with pytest.raises(asyncio.CancelledError):
+                    await served.engine.infer(request)
 
 
 async def test_the_leader_goes_and_its_followers_are_answered(

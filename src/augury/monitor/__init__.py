@@ -1,0 +1,1 @@
+"""Watching what models do: for now, how good their answers are."""
