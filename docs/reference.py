@@ -148,10 +148,17 @@ def _help(words: list[str]) -> str:
 
 def model_toml() -> str:
     """Every table and key of model.toml, and every transform."""
+    from augury.app.build import TWEET_MODEL, bundled_repository
     from augury.packages.manifest import Manifest
     from augury.pipeline.transforms.registry import TRANSFORMS
 
-    parts = ["# model.toml\n\n" + MADE + inspect.cleandoc(Manifest.__doc__ or "") + "\n"]
+    example = (bundled_repository() / TWEET_MODEL / "model.toml").read_text(encoding="utf-8")
+    parts = [
+        "# model.toml\n\n"
+        + MADE
+        + "Every key may be left out, and so may the file. It lies beside the versions, or in a "
+        "version's folder, whose keys win. The bundled model's:\n\n```toml\n" + example + "```\n"
+    ]
     tables: list[tuple[str, Any]] = [("", Manifest)]
     for name, field in Manifest.model_fields.items():
         kind = field.annotation

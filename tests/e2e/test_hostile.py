@@ -23,11 +23,13 @@ MIB = 1 << 20
 
 
 @asynccontextmanager
-async def attacked(tmp_path: Path, **settings: str) -> AsyncIterator[ServerProcess]:
+async def attacked(
+    tmp_path: Path, *args: str, client_timeout_s: str = "30"
+) -> AsyncIterator[ServerProcess]:
     """A server that must be in good health when the block ends, and stop in good order."""
     write_identity(tmp_path / "models")
     write_classifier(tmp_path / "models")
-    with serving(tmp_path, "models", **settings) as server:
+    with serving(tmp_path, "models", *args, client_timeout_s=client_timeout_s) as server:
         yield server
         with server.client() as client:
             assert client.get("/readyz").status_code == 200
@@ -131,17 +133,16 @@ async def test_garbage(tmp_path: Path) -> None:
                 with suppress(ConnectionError):
                     await wire.send(bytes(data[: rng.randrange(1, len(data) + 1)]))
                     if rng.random() < 0.5:
-                        async with asyncio.timeout(0.02):
-                            with suppress(TimeoutError):
-                                await wire.reader.read(100)
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(wire.reader.read(100), 0.02)
 
 
 async def test_more_connections_than_file_descriptors(tmp_path: Path) -> None:
     """When they run out, newcomers wait; when they come back, the server goes on."""
-    async with attacked(tmp_path) as server:
-        resource.prlimit(
-            server.process.pid, resource.RLIMIT_NOFILE, (server.open_files() + 50, 1 << 16)
-        )
+    async with attacked(tmp_path, "--model-control", "none") as server:
+        pid = server.process.pid
+        soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(server.open_files()) + 50, hard))
         crowd = [await Wire.open("127.0.0.1", server.port) for _ in range(120)]
         await asyncio.sleep(1.0)
         used_s = server.cpu_s()
@@ -149,6 +150,6 @@ async def test_more_connections_than_file_descriptors(tmp_path: Path) -> None:
         busy_s = server.cpu_s() - used_s
         for wire in crowd:
             wire.writer.transport.abort()
-        resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE, (1 << 14, 1 << 16))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
         await asyncio.sleep(0.5)
         assert busy_s < 0.9

@@ -102,10 +102,10 @@ class TestFaults:
             port = taken.getsockname()[1]
             ended = run_serve(tmp_path, str(repository), "--http-port", str(port))
         assert ended.returncode == 1
-        assert ended.stderr.splitlines() == [
+        assert ended.stderr == (
             f"augury: port {port} on 127.0.0.1 is in use by another process; "
-            "choose another with --http-port"
-        ]
+            "choose another with --http-port\n"
+        )
 
     @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
     def test_a_host_that_is_not_ours(self, repository: Path, tmp_path: Path, host: str) -> None:

@@ -12,7 +12,7 @@ from fastapi import HTTPException
 from pydantic import BaseModel, ConfigDict
 
 from augury.core.errors import Overloaded, Unauthenticated
-from augury.protocols.asgi import Message
+from augury.protocols.asgi import Message, Receive, Scope, Send, reply
 from tests.application import InProcess
 
 
@@ -135,6 +135,34 @@ class TestProblems:
     async def test_a_nul_in_a_path(self, served: InProcess) -> None:
         """400, before it reaches a file or a database."""
         problem(await served.client.get("/api/models/a%00b"), 400)
+
+
+class TestBrokenFramework:
+    @pytest.mark.parametrize("begun", [False, True])
+    @pytest.mark.parametrize(
+        ("raised", "status"), [(RuntimeError("my secret"), 500), (Overloaded("full"), 429)]
+    )
+    async def test_what_nobody_has_answered_is_answered(
+        self,
+        served: InProcess,
+        monkeypatch: pytest.MonkeyPatch,
+        raised: Exception,
+        status: int,
+        begun: bool,
+    ) -> None:
+        """Whatever comes out of the FastAPI side; an answer that has begun is left as it is."""
+
+        async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+            if begun:
+                await reply(send, 200, b"{}")
+            raise raised
+
+        monkeypatch.setattr(served.application.edge, "_api", broken)
+        response = await served.client.get("/livez")
+        if begun:
+            assert (response.status_code, response.text) == (200, "{}")
+        else:
+            assert "secret" not in problem(response, status)["detail"]
 
 
 class TestBodies:

@@ -240,12 +240,30 @@ class TestHostility:
     async def test_headers_over_the_limit_are_refused(self, head: bytes) -> None:
         """431 with limit and setting, however slowly they come."""
         async with running(max_header_bytes=2000) as served, await served.wire() as wire:
-            for start in range(0, 2500, 500):
+            for start in range(0, 3000, 500):
                 await wire.send(head[start : start + 500])
                 await asyncio.sleep(0.01)
             answer = await wire.answer()
             assert answer.status == 431
             assert "2000 (max_header_bytes)" in json.loads(answer.body)["detail"]
+
+    @pytest.mark.parametrize(
+        "rest", [b"\x00nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nA: " + b"x" * 5000]
+    )
+    async def test_what_follows_a_request_does_not_harm_it(self, rest: bytes) -> None:
+        """Garbage behind a request that is under way: the request is answered, the rest is not."""
+        async with running(max_header_bytes=2000) as served, await served.wire() as wire:
+            await wire.send(post("/wait", b"abc"))
+            await until(lambda: served.app.begun == 1)
+            for start in range(0, len(rest), 1000):
+                await wire.send(rest[start : start + 1000])
+                await asyncio.sleep(0.02)
+            served.app.go.set()
+            answer = await wire.answer()
+            assert (answer.status, answer.body) == (200, b"POST /wait abc")
+            assert answer.headers["connection"] == "close"
+            assert await wire.ended()
+            assert served.app.begun == 1
 
     async def test_bodies_are_no_headers(self) -> None:
         """Only the head counts, for each request anew."""
@@ -253,6 +271,10 @@ class TestHostility:
             for _ in range(30):
                 assert (await wire.ask(post("/", b"x" * 5000))).status == 200
                 assert (await wire.ask(get("/", "A: " + "x" * 1500))).status == 200
+            # The next head begins in the same read as a body ends.
+            await wire.send(post("/", b"x" * 5000) + get("/")[:-1])
+            assert (await wire.answer()).status == 200
+            assert (await wire.ask(b"\n")).status == 200
 
     async def test_endless_headers_take_no_memory(self) -> None:
         """Whoever sends headers without an end is cut at the limit."""
@@ -312,10 +334,12 @@ class TestHostility:
     async def test_a_slow_answer_is_no_slow_client(self) -> None:
         """A client that waits for us, and one that thinks between requests, is not cut."""
         async with running(client_timeout_s=0.3) as served, await served.wire() as wire:
-            await wire.send(post("/wait", b"abc"))
+            rest = get("/next")
+            await wire.send(post("/wait", b"abc") + rest[:-2])
             await asyncio.sleep(2.0)
             served.app.go.set()
             assert (await wire.answer()).status == 200
+            assert (await wire.ask(rest[-2:])).body == b"GET /next "
             await asyncio.sleep(2.0)
             assert (await wire.ask(get("/"))).status == 200
 

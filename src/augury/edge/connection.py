@@ -48,9 +48,11 @@ class Connection(HttpToolsProtocol):
         self._drain = drain
         self._max_header_bytes = max_header_bytes
         self._header_bytes = 0
+        self._read_bytes = 0
         self._heard_s = 0.0
-        # Since when the client owes us the rest of a request's head; None when it owes none.
+        # Since when the client owes us a request's head; None when it owes none.
         self._head_since_s: float | None = None
+        self._head_begun = False
         self._unsent = (0, 0.0)
         super().__init__(**uvicorn)
 
@@ -60,15 +62,19 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard_s = self.loop.time()
+        self._read_bytes = len(data)
         self._unset_keepalive_if_required()
+        rest = data
         try:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as offer:
-                self._decline(data[offer.args[0] :])
+            while rest:
+                try:
+                    self.parser.feed_data(rest)
+                    break
+                except httptools.HttpParserUpgrade as offer:
+                    rest = self._declined(rest[offer.args[0] :])
         except httptools.HttpParserError:
             self._refuse(MalformedBody("the request is not valid HTTP/1.1"))
-        if self._head_since_s is not None:
+        if self._head_begun:
             self._header_bytes += len(data)
             if self._header_bytes > self._max_header_bytes and not self.transport.is_closing():
                 self._refuse(
@@ -80,11 +86,14 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._head_since_s = self._heard_s
+        self._head_begun = True
+        # The read in which it begins may hold the end of a body as well; it counts as nothing.
+        self._header_bytes = -self._read_bytes
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._head_since_s = None
-        self._header_bytes = 0
+        self._head_begun = False
         previous = self._cycle
         super().on_headers_complete()
         if self._drain.begun:
@@ -92,26 +101,31 @@ class Connection(HttpToolsProtocol):
             if previous is not None and not previous.response_started:
                 previous.keep_alive = True  # pipelined: only the last answer may close
 
-    def _decline(self, rest: bytes) -> None:
+    def _declined(self, rest: bytes) -> bytes:
         """Go on in HTTP/1.1 with a client that offers another protocol, as Java's does each time.
 
         The parser takes what follows the head, a body too, for the other protocol's.
 
         Args:
             rest: What came after the head.
+
+        Returns:
+            What the parser is to be fed.
         """
         for name, value in self.cycle.scope["headers"]:
             if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
                 self.cycle.more_body = True
                 self.cycle.message_event.clear()
                 self.parser = httptools.HttpRequestParser(_BodyParser(self))
-                head = b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % (name, value)
-                self.parser.feed_data(head + rest)
-                return
-        if rest:
-            self.data_received(rest)
+                return b"POST / HTTP/1.1\r\n%b: %b\r\n\r\n" % (name, value) + rest
+        return rest
 
     def _refuse(self, error: AuguryError) -> None:
+        if self._working:
+            # A whole request before it is under way: its answer is the last.
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
         body = problem_body(error)
         head = b"content-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(STATUS_LINE[error.status] + head % (CONTENT_TYPE, len(body)) + body)
@@ -128,8 +142,7 @@ class Connection(HttpToolsProtocol):
             return
         quiet_s = self.loop.time() - self._heard_s
         under_way = self._cycle is not None and not self._cycle.response_complete
-        arriving = self._head_since_s is not None and self._header_bytes > 0
-        if not (under_way or arriving or quiet_s < LINGER_S or self._readable):
+        if not (under_way or self._head_begun or quiet_s < LINGER_S or self._readable):
             self.transport.close()
 
     def end_if_stalled(self, timeout_s: float) -> None:
@@ -140,11 +153,13 @@ class Connection(HttpToolsProtocol):
             self._unsent = (unsent_bytes, now_s)
         if unsent_bytes and now_s - self._unsent[1] > timeout_s:
             self.transport.abort()  # it does not read our answer
+        elif self._working or self.flow.read_paused:
+            # It waits for us; what it has begun to send besides counts from here.
+            if self._head_since_s is not None:
+                self._head_since_s = now_s
         elif self._head_since_s is not None:
             if now_s - self._head_since_s > timeout_s:
                 self.transport.close()
-        elif self.flow.read_paused:
-            pass  # it is we who do not read on
         elif self.cycle.more_body and now_s - self._heard_s > timeout_s:
             self.transport.close()
 
@@ -152,6 +167,12 @@ class Connection(HttpToolsProtocol):
     def _cycle(self) -> RequestResponseCycle | None:
         """The latest request; uvicorn's annotation forgets that there is none at first."""
         return self.cycle
+
+    @property
+    def _working(self) -> bool:
+        """Whether a request that has been read to its end has yet to be answered."""
+        cycle = self._cycle
+        return cycle is not None and not (cycle.response_complete or cycle.more_body)
 
     @property
     def _readable(self) -> bool:

@@ -249,9 +249,9 @@ class Manager:
             self._fail(harness, error.message)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a model may do anything at all
             _log.error("load failed", model=harness.name, version=harness.version, exc_info=error)
-            self._fail(harness, f"{type(error).__name__}: {error}")
             if servable is not None:
                 await self._close(harness, servable)
+            self._fail(harness, f"{type(error).__name__}: {error}")
         else:
             harness.servable = servable
             harness.move(State.READY)
@@ -264,14 +264,13 @@ class Manager:
 
     def _on_idle(self, harness: Harness) -> None:
         """The last lease came back, or none was out: close what is draining."""
-        if harness.state is State.DRAINING and harness.idle and harness.servable is not None:
+        if harness.state is State.DRAINING and harness.idle:
             self._spawn(self._unload(harness))
 
     async def _unload(self, harness: Harness) -> None:
-        servable, harness.servable = harness.servable, None
-        if servable is None:
-            return
-        await self._close(harness, servable)
+        assert harness.servable is not None  # noqa: S101 - it was ready
+        await self._close(harness, harness.servable)
+        harness.servable = None
         _log.info("model unloaded", model=harness.name, version=harness.version)
         self._forget(harness)
         if harness.aspired:  # wanted again, since it was retired
@@ -286,12 +285,11 @@ class Manager:
 
     def _forget(self, harness: Harness) -> None:
         harness.move(State.ENDED)
-        versions = self._harnesses.get(harness.name, {})
-        if versions.get(harness.version) is harness:
-            del versions[harness.version]
-            self._metrics.set_model_state(harness.name, harness.version, None)
+        versions = self._harnesses[harness.name]
+        del versions[harness.version]
         if not versions:
-            self._harnesses.pop(harness.name, None)
+            del self._harnesses[harness.name]
+        self._metrics.set_model_state(harness.name, harness.version, None)
         self._choose_ready(harness.name)
 
     def _show(self, harness: Harness) -> None:

@@ -24,10 +24,14 @@ class _Table(BaseModel):
 class TensorTable(_Table):
     """``[signature.inputs.NAME]`` or ``[signature.outputs.NAME]``."""
 
-    dtype: str
-    shape: tuple[Annotated[int, Field(ge=-1)], ...] = ()
-    labels: tuple[str, ...] = ()
-    description: str = ""
+    dtype: str = Field(description="The Open Inference Protocol's name: BOOL, INT64, FP32, BYTES …")
+    shape: tuple[Annotated[int, Field(ge=-1)], ...] = Field(
+        (), description="Sizes without the batch axis; -1: any size."
+    )
+    labels: tuple[str, ...] = Field(
+        (), description="Names along the last axis: the API then tells an object by name."
+    )
+    description: str = Field("", description="One sentence, shown in the API's document.")
 
     @field_validator("dtype")
     @classmethod
@@ -52,8 +56,8 @@ class TensorTable(_Table):
 class SignatureTable(_Table):
     """``[signature]``: what callers send and get, before and after the transforms."""
 
-    inputs: dict[str, TensorTable] = {}
-    outputs: dict[str, TensorTable] = {}
+    inputs: dict[str, TensorTable] = Field({}, description="By name; left out: the model file's.")
+    outputs: dict[str, TensorTable] = Field({}, description="By name; left out: the model file's.")
 
     def signature(self, native: Signature) -> Signature:
         """This table, filled up from the *native* signature that the model file tells."""
@@ -67,7 +71,7 @@ class TransformTable(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    use: str
+    use: str = Field(description="Name of the transform.")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -78,30 +82,44 @@ class TransformTable(BaseModel):
 class InstancesTable(_Table):
     """``[instances]``: how many batches run at once, and on how many threads each."""
 
-    count: Annotated[int, Field(ge=1, le=256)] | None = None
-    threads: Annotated[int, Field(ge=1, le=256)] | None = None
+    count: Annotated[int, Field(ge=1, le=256)] | None = Field(
+        None, description="Batches at once; left out: cores / threads."
+    )
+    threads: Annotated[int, Field(ge=1, le=256)] | None = Field(
+        None, description="Threads of one batch; left out: 1, or cores / count."
+    )
 
 
 class BatchingTable(_Table):
     """``[batching]``."""
 
-    max_rows: Annotated[int, Field(ge=1, le=65536)] = 64
-    max_queue_rows: Annotated[int, Field(ge=1)] = 4096
+    max_rows: Annotated[int, Field(ge=1, le=65536)] = Field(
+        64, description="Rows of one batch at most."
+    )
+    max_queue_rows: Annotated[int, Field(ge=1)] = Field(
+        4096, description="Rows that may wait; more is refused with 429."
+    )
 
 
 class CacheTable(_Table):
     """``[cache]``: whether answers are remembered, and for how long."""
 
-    enabled: bool = True
-    ttl_s: Annotated[float, Field(gt=0)] = 5_184_000.0  # 60 days
+    enabled: bool = Field(True, description="Whether answers are remembered in the process.")
+    ttl_s: Annotated[float, Field(gt=0)] = Field(
+        5_184_000.0, description="Seconds for which they are; 60 days."
+    )
 
 
 class VersionsTable(_Table):
     """``[versions]``: which of the versions on disk are served."""
 
-    policy: str = "latest"
-    specific: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    labels: dict[str, Annotated[int, Field(ge=1)]] = {}
+    policy: str = Field("latest", description="latest, latest(n), all or specific.")
+    specific: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (), description='The versions, with policy = "specific".'
+    )
+    labels: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="Names for versions: stable = 1, canary = 2; a labelled version is served."
+    )
 
     @model_validator(mode="after")
     def _sensible(self) -> VersionsTable:
@@ -139,24 +157,28 @@ class ExampleTable(_Table):
     ``outputs`` may be left out; numbers are compared with the absolute tolerance ``atol``.
     """
 
-    inputs: dict[str, list[Any]]
-    outputs: dict[str, list[Any]] = {}
-    atol: Annotated[float, Field(ge=0)] = 1e-3
+    inputs: dict[str, list[Any]] = Field(description="Input to its rows.")
+    outputs: dict[str, list[Any]] = Field({}, description="Output to the rows that must come.")
+    atol: Annotated[float, Field(ge=0)] = Field(1e-3, description="Numbers may differ by so much.")
 
 
 class Manifest(_Table):
     """A whole ``model.toml``."""
 
-    description: str = ""
-    runtime: str | None = None
-    signature: SignatureTable = SignatureTable()
-    preprocess: tuple[TransformTable, ...] = ()
-    postprocess: tuple[TransformTable, ...] = ()
-    instances: InstancesTable = InstancesTable()
-    batching: BatchingTable = BatchingTable()
-    cache: CacheTable = CacheTable()
-    versions: VersionsTable = VersionsTable()
-    examples: tuple[ExampleTable, ...] = ()
+    description: str = Field("", description="What the model is for, in one sentence.")
+    runtime: str | None = Field(None, description="onnx; left out: told from the file.")
+    signature: SignatureTable = Field(SignatureTable(), description="What callers send and get.")
+    preprocess: tuple[TransformTable, ...] = Field(
+        (), description="Steps before the model, in order."
+    )
+    postprocess: tuple[TransformTable, ...] = Field(
+        (), description="Steps after the model, in order."
+    )
+    instances: InstancesTable = Field(InstancesTable(), description="Batches at once.")
+    batching: BatchingTable = Field(BatchingTable(), description="Sizes of batch and queue.")
+    cache: CacheTable = Field(CacheTable(), description="Remembered answers.")
+    versions: VersionsTable = Field(VersionsTable(), description="Which versions are served.")
+    examples: tuple[ExampleTable, ...] = Field((), description="Rows and what must come of them.")
 
     @model_validator(mode="after")
     def _transforms_need_a_signature(self) -> Manifest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from augury.core.errors import AuguryError, Overloaded, ShapeMismatch, Unavailable
@@ -58,6 +58,7 @@ def test_an_unexpected_fault_tells_nothing() -> None:
     assert json.loads(problem_body(unexpected()))["code"] == "internal"
 
 
+@example("half of an emoji: \ud83d")
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_message_can_be_sent(message: str) -> None:
     """A message that quotes a lone surrogate is JSON all the same."""

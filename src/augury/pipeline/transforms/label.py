@@ -19,9 +19,9 @@ class Label:
     class Options(BaseOptions):
         """Options in ``model.toml``."""
 
-        labels: tuple[str, ...] = Field(min_length=1)
-        input: str = "scores"
-        output: str = "label"
+        labels: tuple[str, ...] = Field(min_length=1, description="One for each score.")
+        input: str = Field("scores", description="The column read.")
+        output: str = Field("label", description="The column written.")
 
     def __init__(self, options: Options, context: TransformContext) -> None:
         self._input = options.input

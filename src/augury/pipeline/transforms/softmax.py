@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from pydantic import Field
 
 from augury.pipeline.transforms.base import Batch, TransformContext
 from augury.pipeline.transforms.base import Options as BaseOptions
@@ -17,8 +18,8 @@ class Softmax:
     class Options(BaseOptions):
         """Options in ``model.toml``."""
 
-        input: str = "logits"
-        output: str = "scores"
+        input: str = Field("logits", description="The column read.")
+        output: str = Field("scores", description="The column written.")
 
     def __init__(self, options: Options, context: TransformContext) -> None:
         self._input = options.input

@@ -25,10 +25,10 @@ class Tokenize:
     class Options(BaseOptions):
         """Options in ``model.toml``."""
 
-        tokenizer: str = "tokenizer.json"
-        input: str = "text"
-        max_tokens: int = Field(default=128, ge=2, le=65536)
-        pad_token: str = "[PAD]"  # noqa: S105 - a token of text, no secret
+        tokenizer: str = Field("tokenizer.json", description="File beside the model's.")
+        input: str = Field("text", description="The column.")
+        max_tokens: int = Field(default=128, ge=2, le=65536, description="A longer text is cut.")
+        pad_token: str = Field("[PAD]", description="Fills shorter rows of a batch up.")
 
     def __init__(self, options: Options, context: TransformContext) -> None:
         file = (context.path / options.tokenizer).resolve()

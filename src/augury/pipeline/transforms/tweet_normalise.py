@@ -22,8 +22,8 @@ class TweetNormalise:
     class Options(BaseOptions):
         """Options in ``model.toml``."""
 
-        input: str = "text"
-        max_chars: int = Field(default=25_000, ge=1)
+        input: str = Field("text", description="The column.")
+        max_chars: int = Field(default=25_000, ge=1, description="A longer row is refused.")
 
     def __init__(self, options: Options, context: TransformContext) -> None:
         self._input = options.input

@@ -343,10 +343,6 @@ def _texts(value: Any) -> Any:
         return {"b64": base64.b64encode(value).decode()}
 
 
-def _uneven(spec: TensorSpec) -> WrongType:
-    return WrongType(f"input {spec.name!r} has lists of different length or depth", input=spec.name)
-
-
 def _unknown(row: dict[str, Any], signature: Signature) -> UnknownInput:
     known = [spec.name for spec in signature.inputs]
     name = next(name for name in row if name not in known)[:100]

@@ -10,7 +10,6 @@ from augury.core.clock import Clock
 from augury.core.errors import (
     AuguryError,
     InvalidInput,
-    MalformedBody,
     NotFound,
     TooLarge,
     VersionNotFound,
@@ -170,19 +169,13 @@ class PredictRoute:
                     deadline_s=deadline_s,
                     use_cache=_may_use_cache(headers),
                 )
-                response = await self._infer(request)
+                response = await self._engine.infer(request)
             errors = row_errors(response, decoded)
             if response is not None and len(errors) < decoded.rows:
                 answer = encode_response(response, decoded, signature)
                 return _Outcome(str(version), answer)
             rows = [{"error": row_problem(errors[row])} for row in range(decoded.rows)]
             return _Outcome(str(version), problem_body(errors[0], rows=rows), errors[0])
-
-    async def _infer(self, request: InferRequest) -> InferResponse:
-        try:
-            return await self._engine.infer(request)
-        except RecursionError:
-            raise MalformedBody("'parameters' is nested too deeply") from None
 
     def _known(self, model: str) -> str:
         """*model*, or nothing when it is a caller's invention, which must not become a label."""
