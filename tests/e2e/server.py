@@ -66,11 +66,18 @@ class ServerProcess:
     def wait_until_ready(self) -> None:
         """Return when ``/readyz`` answers 200."""
         until_s = time.monotonic() + START_S
-        while time.monotonic() < until_s:
-            if httpx2.get(f"{self.url}/readyz", timeout=START_S).status_code == 200:
-                return
+        told = ""
+        while time.monotonic() < until_s and self.process.poll() is None:
+            try:
+                answer = httpx2.get(f"{self.url}/readyz", timeout=START_S)
+            except httpx2.TransportError as error:
+                told = repr(error)
+            else:
+                if answer.status_code == 200:
+                    return
+                told = answer.text
             time.sleep(0.02)
-        raise AssertionError(f"the server did not become ready:\n{self.log}")
+        raise AssertionError(f"the server did not become ready: {told}\n{self.log}")
 
     def client(self, **options: Any) -> httpx2.Client:
         """A client of it."""

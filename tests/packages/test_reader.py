@@ -227,3 +227,24 @@ def test_provenance_is_read(model: Path) -> None:
     """Whatever the training wrote down is there."""
     (model / "1" / "provenance.json").write_text('{"code": "abc"}')
     assert read_package(model, 1).provenance == {"code": "abc"}
+
+
+def test_a_runtime_of_another_package_finds_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installed runtime that we do not know loads the one file that is called model."""
+    info = tmp_path / "site" / "abacus-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: abacus\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[augury.runtimes]\nabacus = abacus:Abacus\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    version = tmp_path / "beads" / "1"
+    version.mkdir(parents=True)
+    (version / "model.toml").write_text('runtime = "abacus"')
+
+    with pytest.raises(InvalidPackage, match=r"exactly one model\.\* \(here are 0\)"):
+        read_package(version.parent, 1)
+    (version / "model.beads").write_bytes(b"12")
+    package = read_package(version.parent, 1)
+
+    assert (package.runtime, package.model_file) == ("abacus", version / "model.beads")

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from augury.core.errors import InvalidPackage
 from augury.packages.manifest import Manifest
 from augury.packages.positions import key_lines
+from augury.runtimes.registry import RUNTIMES
 
 MANIFEST_NAME: Final = "model.toml"
 PROVENANCE_NAME: Final = "provenance.json"
@@ -219,19 +220,22 @@ def find_model_file(path: Path, manifest: Manifest) -> tuple[Path, str]:
     """
     if not path.is_dir():
         raise InvalidPackage("no such folder", path=str(path))
-    for name, runtime in MODEL_FILES.items():
-        file = path / name
-        if file.is_file() and manifest.runtime in (None, runtime):
-            return file, runtime
-    wanted = ", ".join(
-        name for name, runtime in MODEL_FILES.items() if manifest.runtime in (None, runtime)
-    )
-    if not wanted:
-        known = ", ".join(dict.fromkeys(MODEL_FILES.values()))
-        raise InvalidPackage(
-            f"unknown runtime {manifest.runtime!r}; here are: {known}", path=str(path)
-        )
-    raise InvalidPackage(f"no model file; expected one of: {wanted}", path=str(path))
+    names = [name for name, runtime in MODEL_FILES.items() if manifest.runtime in (None, runtime)]
+    for name in names:
+        if (path / name).is_file():
+            return path / name, MODEL_FILES[name]
+    if not names and manifest.runtime is not None:
+        if manifest.runtime not in RUNTIMES.names():
+            known = ", ".join(RUNTIMES.names())
+            raise InvalidPackage(
+                f"unknown runtime {manifest.runtime!r}; here are: {known}", path=str(path)
+            )
+        # A runtime of another package: its file is the one that is called model, whatever its ending.
+        files = sorted(file for file in path.glob("model.*") if file.name != MANIFEST_NAME)
+        if len(files) == 1:
+            return files[0], manifest.runtime
+        names = [f"exactly one model.* (here are {len(files)})"]
+    raise InvalidPackage(f"no model file; expected one of: {', '.join(names)}", path=str(path))
 
 
 def _read_text(file: Path) -> str | None:

@@ -19,7 +19,6 @@ from augury.app.local.selection import NO_VERSION
 from augury.batching.merge import merge_columns
 from augury.core.clock import SystemClock
 from augury.core.errors import AuguryError, InvalidPackage, NotFound
-from augury.core.signature import Signature, TensorSpec
 from augury.core.tensor import Array, datatype_of
 from augury.observe.metrics import Metrics
 from augury.packages.manifest import Manifest, TransformTable
@@ -35,6 +34,7 @@ from augury.packages.reader import (
     read_manifest_files,
     read_provenance,
 )
+from augury.pipeline.agreement import signature_faults
 from augury.pipeline.examples import column_from_values, run_examples
 from augury.pipeline.servable import ModelServable
 from augury.pipeline.transforms.registry import TRANSFORMS
@@ -237,7 +237,7 @@ async def _load_and_ask(report: ModelReport, package: ModelPackage, files: Manif
     """Load the version as the server does, and compare what it does with what it says."""
     servable = ModelServable(package, 0, clock=SystemClock(), metrics=Metrics())
     try:
-        faults = list(_signature_faults(files, package.manifest, servable.native))
+        faults = list(signature_faults(files, package.manifest, servable.native))
         report.add(*faults)
         if package.manifest.examples:
             report.examples += len(package.manifest.examples)
@@ -270,51 +270,6 @@ def _option_faults(files: ManifestFiles, manifest: Manifest) -> Iterator[Invalid
                     if detail["type"] == "extra_forbidden":
                         message = f"unknown option of {table.use!r}"
                     yield files.fault((*key, *detail["loc"]), message)
-
-
-def _signature_faults(
-    files: ManifestFiles, manifest: Manifest, native: Signature
-) -> Iterator[InvalidPackage]:
-    """Where ``[signature]`` and the model file contradict each other; transforms may well change it."""
-    declared = manifest.signature.signature(native)
-    if manifest.signature.inputs and not manifest.preprocess:
-        yield from _spec_faults(files, "inputs", declared.inputs, native.inputs)
-        for spec in native.inputs:
-            if spec.name not in manifest.signature.inputs:
-                yield files.fault(
-                    ("signature", "inputs"), f"the model file's input {spec.name!r} is missing"
-                )
-    if manifest.signature.outputs and not manifest.postprocess:
-        yield from _spec_faults(files, "outputs", declared.outputs, native.outputs)
-
-
-def _spec_faults(
-    files: ManifestFiles, kind: str, declared: Sequence[TensorSpec], native: Sequence[TensorSpec]
-) -> Iterator[InvalidPackage]:
-    known = {spec.name: spec for spec in native}
-    for spec in declared:
-        key = ("signature", kind, spec.name)
-        other = known.get(spec.name)
-        if other is None:
-            there = ", ".join(known)
-            yield files.fault(key, f"the model file has no such {kind[:-1]}; it has: {there}")
-            continue
-        if spec.datatype != other.datatype:
-            yield files.fault(
-                (*key, "dtype"), f"{spec.datatype}, but the model file has {other.datatype}"
-            )
-        if not _compatible(spec.shape, other.shape):
-            yield files.fault(
-                (*key, "shape"),
-                f"{list(spec.shape)}, but the model file has {list(other.shape)} "
-                "(without the batch axis; -1: any size)",
-            )
-
-
-def _compatible(one: Sequence[int], other: Sequence[int]) -> bool:
-    return len(one) == len(other) and all(
-        a == b or -1 in (a, b) for a, b in zip(one, other, strict=True)
-    )
 
 
 def _example_fault(files: ManifestFiles, fault: str) -> InvalidPackage:
