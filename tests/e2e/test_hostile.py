@@ -138,18 +138,18 @@ async def test_garbage(tmp_path: Path) -> None:
 
 
 async def test_more_connections_than_file_descriptors(tmp_path: Path) -> None:
-    """When they run out, newcomers wait; when they come back, the server goes on."""
-    async with attacked(tmp_path, "--model-control", "none") as server:
+    """When they run out, newcomers wait and no model is lost; when they come back, all goes on."""
+    async with attacked(tmp_path) as server:
         pid = server.process.pid
         soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(server.open_files()) + 50, hard))
         crowd = [await Wire.open("127.0.0.1", server.port) for _ in range(120)]
         await asyncio.sleep(1.0)
         used_s = server.cpu_s()
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2.5)  # longer than between two looks at the repository
         busy_s = server.cpu_s() - used_s
         for wire in crowd:
             wire.writer.transport.abort()
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
         await asyncio.sleep(0.5)
-        assert busy_s < 0.9
+        assert busy_s < 2.0

@@ -129,10 +129,20 @@ async def open_application(
         if with_tweets:
             await add_tweets(stack, api, core, settings)
         predict = PredictRoute(
-            core.engine, core.metrics, core.clock, max_body_bytes=settings.max_body_bytes
+            core.engine,
+            core.metrics,
+            core.clock,
+            max_body_bytes=settings.max_body_bytes,
+            max_rows=settings.max_request_rows,
         )
         edge = Edge(
-            predict, api, drain, core.metrics, core.clock, max_body_bytes=settings.max_body_bytes
+            predict,
+            api,
+            drain,
+            core.metrics,
+            core.clock,
+            max_body_bytes=settings.max_body_bytes,
+            max_buffered_bytes=settings.max_buffered_bytes,
         )
         yield Application(core, api, edge, drain)
 

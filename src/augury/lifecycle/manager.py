@@ -164,10 +164,19 @@ class Manager:
         return harness
 
     async def _poll(self, interval_s: float) -> None:
+        told = ""
         while True:
             await asyncio.sleep(interval_s)
             try:
                 await self.refresh()
+                told = ""
+            except OSError as error:
+                # A full descriptor table or a sleeping disk is no wish to unload everything.
+                if told != str(error):
+                    _log.error(
+                        "model repository unreadable; what is served stays", reason=str(error)
+                    )
+                told = str(error)
             except Exception as error:  # noqa: BLE001 - the next poll may do better
                 _log.error("reading the model repository failed", exc_info=error)
 

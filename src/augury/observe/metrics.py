@@ -45,7 +45,7 @@ class Metrics:
         )
         self.request_seconds = Histogram(
             "augury_request_seconds",
-            "Time from the request's last byte read to its answer's first byte.",
+            "Time from the request's headers to its answer's last byte handed over.",
             ["model", "protocol"],
             buckets=TIME_BUCKETS_S,
             registry=registry,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -146,11 +148,31 @@ def test_the_earlier_repository_wins(tmp_path: Path) -> None:
     assert f"{roots[1] / 'm'}: ignored, an earlier repository has this model" in wanted.warnings
 
 
-def test_a_repository_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """Nothing is wanted, nothing is raised."""
-    wanted = DirectorySource(tmp_path / "nowhere").wanted()
-    assert not wanted.versions
-    assert "nowhere: cannot be read: No such file or directory" in wanted.warnings[0]
+def test_a_repository_that_is_not_there_is_no_empty_one(tmp_path: Path) -> None:
+    """It raises: an empty answer would unload everything."""
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        DirectorySource(tmp_path / "nowhere").wanted()
+
+
+def test_a_model_that_cannot_be_listed_just_now_is_unclear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no file descriptor left, what is served of it stays, and the others are told as ever."""
+    write(tmp_path, "m", "1")
+    write(tmp_path, "n", "2")
+    listing = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == "m":
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+        return listing(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    wanted = DirectorySource(tmp_path).wanted()
+
+    assert wanted.unclear == {"m"}
+    assert chosen(wanted, "n") == [2]
+    assert "Too many open files; what is served stays" in wanted.warnings[0]
 
 
 def fingerprint(root: Path) -> str:

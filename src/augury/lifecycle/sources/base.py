@@ -46,4 +46,8 @@ class Source(Protocol):
     """States what should be served."""
 
     def wanted(self) -> Wanted:
-        """The whole wanted set as of now; may block, called in a thread."""
+        """The whole wanted set as of now; may block, called in a thread.
+
+        Raises:
+            OSError: Nobody can tell just now; what is served stays as it is.
+        """

@@ -39,7 +39,12 @@ class DirectorySource:
                 elif path.name in versions:
                     warnings.append(f"{path}: ignored, an earlier repository has this model")
                 else:
-                    available = _versions(path, warnings)
+                    try:
+                        available = _versions(path, warnings)
+                    except OSError as error:
+                        warnings.append(f"{path}: {error.strerror}; what is served stays as it is")
+                        unclear.add(path.name)
+                        continue
                     if not available:
                         continue
                     try:
@@ -95,12 +100,12 @@ def _aspire(path: Path, version: int) -> Aspired:
 
 
 def _folders(path: Path, warnings: list[str]) -> list[Path]:
-    """Folders in *path*, hidden ones left out, in order."""
-    try:
-        folders = [entry for entry in sorted(path.iterdir()) if entry.is_dir()]
-    except OSError as error:
-        warnings.append(f"{path}: cannot be read: {error.strerror}")
-        return []
+    """Folders in *path*, hidden ones left out, in order.
+
+    Raises:
+        OSError: *path* cannot be listed; that is not the same as an empty folder.
+    """
+    folders = [entry for entry in sorted(path.iterdir()) if entry.is_dir()]
     hidden = [folder for folder in folders if folder.name.startswith(".")]
     warnings += [f"{folder}: ignored, its name starts with a dot" for folder in hidden]
     return [folder for folder in folders if not folder.name.startswith(".")]
