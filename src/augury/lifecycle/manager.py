@@ -173,7 +173,7 @@ class Manager:
             except OSError as error:
                 # A full descriptor table or a sleeping disk is no wish to unload everything.
                 if told != str(error):
-                    _log.error(
+                    _log.warning(
                         "model repository unreadable; what is served stays", reason=str(error)
                     )
                 told = str(error)
