@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augury.batching.queue import RowQueue
+from augury.batching.queue import MAX_PADDING, RowQueue
 
 
 @dataclass(eq=False)
@@ -17,6 +17,7 @@ class Piece:
     rows: int = 1
     deadline_s: float | None = None
     gone: bool = False
+    length: int = 0
 
     def abandoned(self) -> bool:
         return self.gone
@@ -118,3 +119,50 @@ def test_the_bound_is_kept(pieces: list[Piece], max_rows: int) -> None:
         if queue.fits(piece.rows):
             queue.push(piece)
         assert queue.rows <= max_rows or len(queue._waiting) == 1
+
+
+def test_padded_work_goes_with_the_nearest_in_length() -> None:
+    """The oldest goes first; those of nearly its length go with it, the others keep their order."""
+    oldest, long, near, short, same = (Piece(length=n) for n in (20, 90, 21, 5, 20))
+    queue = filled(oldest, long, near, short, same)
+
+    assert queue.take(8, 0.0).batch == [oldest, same, near]
+    assert queue.rows == 2
+    assert queue.take(8, 0.0).batch == [long]
+    assert queue.take(8, 0.0).batch == [short]
+    assert not queue
+
+
+LENGTHY = st.lists(
+    st.builds(
+        Piece,
+        st.integers(1, 3),
+        st.none() | st.floats(0, 10),
+        st.booleans(),
+        st.integers(0, 60),
+    ),
+    max_size=80,
+)
+
+
+@given(LENGTHY, st.integers(1, 12), st.floats(0, 10))
+def test_padding_stays_small_and_nothing_is_lost(
+    pieces: list[Piece], max_rows: int, now_s: float
+) -> None:
+    """Every piece leaves once; a padded batch is at most a tenth padding; the oldest never waits."""
+    queue = filled(*pieces, max_rows=10_000)
+    left: list[Piece] = []
+    while queue:
+        waiting = [piece for piece in queue._waiting if not piece.gone]
+        taken = queue.take(max_rows, now_s)
+        left += taken.batch + taken.expired
+        alive = [p for p in waiting if p.deadline_s is None or p.deadline_s > now_s]
+        assert taken.batch[:1] == alive[:1]
+        rows = sum(piece.rows for piece in taken.batch)
+        assert rows <= max_rows or len(taken.batch) == 1
+        if taken.batch and taken.batch[0].length:
+            longest = max(piece.length for piece in taken.batch)
+            filled_up = sum(piece.rows * piece.length for piece in taken.batch)
+            assert filled_up >= (1 - MAX_PADDING) * longest * rows
+    assert queue.rows == 0
+    assert sorted(map(id, left)) == sorted(id(piece) for piece in pieces if not piece.gone)

@@ -33,7 +33,7 @@ from augury.core.errors import (
     RuntimeFailed,
     Unavailable,
 )
-from augury.core.tensor import Array, Columns, take_rows
+from augury.core.tensor import Array, Columns, Ragged, take_rows
 from augury.observe.logs import get_logger
 from augury.observe.metrics import VersionMetrics
 
@@ -76,6 +76,7 @@ class Work:
         future: Gets the :class:`WorkResult` or the error; cancelled when nobody waits any more.
         deadline_s: Monotonic time after which nobody wants the answer.
         enqueued_s: Set by the scheduler.
+        length: Size of the longest ragged row; 0 when no column is ragged.
     """
 
     columns: Columns
@@ -83,6 +84,11 @@ class Work:
     future: asyncio.Future[WorkResult]
     deadline_s: float | None = None
     enqueued_s: float = field(default=0.0, init=False)
+    length: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        ragged = (column for column in self.columns.values() if isinstance(column, Ragged))
+        self.length = max((len(row) for column in ragged for row in column.rows), default=0)
 
     def abandoned(self) -> bool:
         """Whether nobody waits for it any more."""
