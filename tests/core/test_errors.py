@@ -90,7 +90,10 @@ def test_retry_after() -> None:
     [
         (ModelNotFound("a"), "no model 'a'; none is loaded"),
         (ModelNotFound("a", ("b", "c")), "no model 'a'; here are: b, c"),
-        (VersionNotFound("a", "version 3"), "model 'a' has no version 3; none is ready"),
+        (
+            VersionNotFound("a", "version 3"),
+            "model 'a' has no version 3; /api/models/a lists what it has",
+        ),
         (VersionNotFound("a", "label 'x'", ("y",)), "model 'a' has no label 'x'; here are: y"),
         (InvalidPackage("broken", path="m/model.toml", line=3), "m/model.toml:3: broken"),
         (InvalidPackage("broken", path="m/model.toml"), "m/model.toml: broken"),

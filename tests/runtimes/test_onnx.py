@@ -148,3 +148,18 @@ def test_no_thread_spins_while_nothing_is_asked(tmp_path: Path) -> None:
     before_s = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before_s < 0.15
+
+
+def test_a_model_without_inputs_is_refused(tmp_path: Path) -> None:
+    """Nothing could be asked of it."""
+    from onnx import TensorProto, helper, save
+
+    value = helper.make_tensor("v", TensorProto.FLOAT, [1, 2], [1.0, 2.0])
+    node = helper.make_node("Constant", [], ["y"], value=value)
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])
+    graph = helper.make_graph([node], "constant", [], [output])
+    opset = [helper.make_opsetid("", 17)]
+    save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(tmp_path / "model.onnx"))
+
+    with pytest.raises(InvalidPackage, match="0 inputs and 1 outputs"):
+        OnnxRuntime(tmp_path / "model.onnx", RuntimeOptions(threads=1, instances=1))

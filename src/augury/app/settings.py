@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     model_control: Literal["poll", "none"] = Field(
         "poll", description="poll: look at the repository again and again; none: only at start."
     )
-    model_poll_s: Annotated[float, Field(ge=0.1)] = Field(
+    model_poll_s: Annotated[float, Field(ge=0.1, le=86_400)] = Field(
         2.0, description="Seconds between two looks at the repository."
     )
     ready_without_models: bool = Field(
@@ -76,16 +76,16 @@ class Settings(BaseSettings):
     cache_bytes: Annotated[int, Field(ge=0)] = Field(
         64 * MIB, description="Bound of the prediction cache; 0 remembers nothing."
     )
-    client_timeout_s: Annotated[float, Field(ge=1)] = Field(
+    client_timeout_s: Annotated[float, Field(ge=1, le=86_400)] = Field(
         30.0,
         description="Seconds that a client may take to send a request's headers, or pause in its "
         "body or in reading its answer, before it is cut.",
     )
-    drain_grace_s: Annotated[float, Field(ge=0)] = Field(
+    drain_grace_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         1.0, description="Seconds for which a server that was told to stop takes new connections."
     )
     # Less than the 30 s after which Kubernetes kills, together with the grace.
-    drain_timeout_s: Annotated[float, Field(ge=1)] = Field(
+    drain_timeout_s: Annotated[float, Field(ge=1, le=86_400)] = Field(
         25.0, description="Seconds after which requests still under way are cut at shutdown."
     )
     max_texts: Annotated[int, Field(ge=1)] = Field(

@@ -160,8 +160,10 @@ class VersionNotFound(NotFound):
     code, title = "version_not_found", "Version not found"
 
     def __init__(self, name: str, wanted: str, known: tuple[str, ...] = ()) -> None:
-        there = f"; here are: {', '.join(known)}" if known else "; none is ready"
-        super().__init__(f"model {name!r} has no {wanted}{there}", model=name, wanted=wanted)
+        there = (
+            f"here are: {', '.join(known)}" if known else f"/api/models/{name} lists what it has"
+        )
+        super().__init__(f"model {name!r} has no {wanted}; {there}", model=name, wanted=wanted)
 
 
 class Conflict(AuguryError):

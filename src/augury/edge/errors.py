@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from augury.core.errors import AuguryError, InvalidInput, NotFound
+from augury.core.errors import AuguryError, InvalidInput, MalformedBody, NotFound
 from augury.observe.logs import get_logger
 from augury.protocols.native.errors import (
     CONTENT_TYPE,
@@ -50,6 +50,8 @@ def install(app: FastAPI) -> None:
             f"{'.'.join(str(part) for part in fault['loc'])[:200]}: {fault['msg'][:300]}"
             for fault in error.errors()[:5]
         ]
+        if any(fault["loc"] == ("body",) for fault in error.errors()):
+            faults.append("send a JSON object, with content-type: application/json")
         return problem_response(InvalidInput("; ".join(faults)))
 
     @app.exception_handler(HTTPException)
@@ -63,6 +65,8 @@ def install(app: FastAPI) -> None:
             told: AuguryError = NotFound(f"nothing is at {path!r}; /docs lists the routes")
         elif error.status_code == 405:
             told = MethodNotAllowed(f"{request.method} is not for {path!r}; /docs lists the routes")
+        elif error.detail == "There was an error parsing the body":  # FastAPI's words
+            told = MalformedBody("the body is not valid JSON in UTF-8, or is nested too deeply")
         else:
             told = InvalidInput(f"{path!r}: {error.detail}")
         return problem_response(told, error.headers)

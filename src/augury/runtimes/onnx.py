@@ -65,6 +65,12 @@ class OnnxRuntime:
             ) from None
         self._inputs = [_spec(model_file, node, "input") for node in self._session.get_inputs()]
         outputs = [_spec(model_file, node, "output") for node in self._session.get_outputs()]
+        if not self._inputs or not outputs:
+            raise InvalidPackage(
+                f"it has {len(self._inputs)} inputs and {len(outputs)} outputs, one of each is the "
+                "least that can be served",
+                path=str(model_file),
+            )
         self._output_names = [spec.name for spec in outputs]
         self._signature = Signature(tuple(self._inputs), tuple(outputs))
         self._string_inputs = [spec.name for spec in self._inputs if spec.datatype == "BYTES"]

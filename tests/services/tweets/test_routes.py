@@ -330,3 +330,20 @@ def test_when_no_text_has_an_answer_the_status_tells_so(client: TestClient) -> N
     problem = answer.json()
     assert problem["code"] == "invalid_input"
     assert [result["error"]["code"] for result in problem["results"]] == ["invalid_input"] * 2
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        (b'{"texts": ["a"]}', "text/plain", "content-type: application/json"),
+        (b'{"texts": ["\xff"]}', "application/json", "not valid JSON in UTF-8"),
+    ],
+)
+def test_a_body_that_cannot_be_read_tells_what_to_send(
+    client: TestClient, body: bytes, kind: str, words: str
+) -> None:
+    """Neither FastAPI's words nor pydantic's, but what to do."""
+    answer = client.post("/v1/sentiment", content=body, headers={"content-type": kind})
+
+    assert answer.status_code == 400
+    assert words in answer.json()["detail"]

@@ -40,11 +40,13 @@ class Measurement:
         scores: The output to measure.
         truth: The true label of each row that has an answer.
         parts: Its scores.
+        first_fault: Why the first row that failed did.
     """
 
     scores: TensorSpec
     truth: list[str] = field(default_factory=list)
     parts: list[Array] = field(default_factory=list)
+    first_fault: str = ""
 
     def add(self, answers: Answers) -> None:
         """Take over what has an answer.
@@ -59,6 +61,8 @@ class Measurement:
                     f"{', '.join(self.scores.labels)} (--label-column tells the column)",
                     line=row.line,
                 )
+        if answers.errors and not self.first_fault:
+            self.first_fault = answers.errors[min(answers.errors)].message
         good = [place for place in range(len(answers.rows)) if place not in answers.errors]
         if good:
             self.truth += [answers.rows[place].label for place in good]
@@ -71,7 +75,8 @@ class Measurement:
             OperatorError: No row has an answer, or the scores are no distribution.
         """
         if not self.truth:
-            raise OperatorError("no row has an answer, so there is nothing to measure")
+            why = f"; the first failed: {self.first_fault}" if self.first_fault else ""
+            raise OperatorError(f"no row has an answer, so there is nothing to measure{why}")
         try:
             return evaluate_classification(
                 self.scores.labels, self.truth, np.concatenate(self.parts).astype(np.float64)
