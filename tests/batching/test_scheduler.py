@@ -392,10 +392,12 @@ async def test_nothing_to_do_is_always_taken() -> None:
     async with started(gate, max_queue_rows=1) as scheduler:
         scheduler.submit([work(0)])
         await gate.running()
-        scheduler.submit([work(1, 2, 3)])
+        waiting = work(1, 2, 3)
+        scheduler.submit([waiting])
         scheduler.submit([])
         gate.open.set()
     scheduler.submit([])
+    assert waiting.future.done()
 
 
 async def test_those_who_have_gone_make_room() -> None:

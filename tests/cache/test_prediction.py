@@ -247,6 +247,8 @@ async def test_a_failure_that_nobody_sees_is_no_fault() -> None:
     cache.lead(b"k", future, lambda result: (result, 60.0))
     future.set_exception(ValueError("no"))
     await turns()
+    assert cache.flight(b"k") is None
+    assert cache.get(b"k") is None
 
 
 async def test_only_what_is_to_be_kept_is_kept() -> None:

@@ -334,6 +334,8 @@ async def test_closing_twice_is_closing(store: KeyValueStore) -> None:
     """close() may be called again, and at the same time."""
     await asyncio.gather(store.close(), store.close())
     await store.close()
+    with pytest.raises(Unavailable):
+        await store.get("a")
 
 
 async def test_a_closed_store_is_unavailable(store: KeyValueStore) -> None:

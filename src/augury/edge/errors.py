@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from augury.core.errors import AuguryError, InvalidInput, MalformedBody, NotFound
 from augury.observe.logs import get_logger
-from augury.protocols.native.errors import (
-    CONTENT_TYPE,
-    problem_body,
-    problem_headers,
-    unexpected,
-)
+from augury.protocols.native.errors import problem_response, unexpected
 
 _log = get_logger(__name__)
 
@@ -24,17 +17,6 @@ class MethodNotAllowed(InvalidInput):
     """The path exists, the method does not."""
 
     code, title, status = "method_not_allowed", "Method not allowed", 405
-
-
-def problem_response(error: AuguryError, headers: Mapping[str, str] | None = None) -> Response:
-    """*error* as a response, with further *headers*."""
-    own = {name.decode(): value.decode() for name, value in problem_headers(error)}
-    return Response(
-        problem_body(error),
-        status_code=error.status,
-        media_type=CONTENT_TYPE.decode(),
-        headers={**own, **(headers or {})},
-    )
 
 
 def install(app: FastAPI) -> None:

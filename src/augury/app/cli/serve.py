@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from augury.app.cli.terminal import ConfigOption
+
 _started_s = time.monotonic()
 
 
@@ -57,10 +59,7 @@ def serve(
             show_default="sqlite:///augury-data/store.sqlite3",
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Settings file.", show_default="augury.toml, if there is one"),
-    ] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Serve a model repository, or the bundled tweet application, until told to stop.
 

@@ -48,6 +48,10 @@ def existing_file(path: Path) -> Path:
     return path
 
 
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(help="Settings file.", show_default="augury.toml, if there is one"),
+]
 InputFormat = Literal["jsonl", "csv", "tsv", "txt"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from augury.app.cli.terminal import Bar, count, quiet_logs, show_json, tell
+from augury.app.cli.terminal import Bar, ConfigOption, count, quiet_logs, show_json, tell
 
 if TYPE_CHECKING:
     from augury.app.settings import Settings
@@ -43,10 +43,7 @@ def import_(
             show_default="sqlite:///augury-data/store.sqlite3",
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Settings file.", show_default="augury.toml, if there is one"),
-    ] = None,
+    config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Tell it as JSON.")] = False,
 ) -> None:
     """Import tweets that you downloaded from X, so that their sentiment can be asked for.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+from starlette.responses import Response
 
 from augury.core.errors import AuguryError, Internal
 
@@ -59,3 +61,16 @@ def problem_body(error: AuguryError, **more: Any) -> bytes:
 def unexpected() -> Internal:
     """What a client is told of a fault of ours; the log has the rest."""
     return Internal("the server failed on this request; its log tells more")
+
+
+def problem_response(
+    error: AuguryError, headers: Mapping[str, str] | None = None, **more: Any
+) -> Response:
+    """*error* as a response of the FastAPI side, with further *headers* and members."""
+    own = {name.decode(): value.decode() for name, value in problem_headers(error)}
+    return Response(
+        problem_body(error, **more),
+        status_code=error.status,
+        media_type=CONTENT_TYPE.decode(),
+        headers={**own, **(headers or {})},
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, BackgroundTasks, Path, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Path, Query
 
 from augury.core.errors import (
     AuguryError,
@@ -17,7 +17,7 @@ from augury.core.errors import (
     Unavailable,
     UpstreamFailed,
 )
-from augury.protocols.native.errors import CONTENT_TYPE, problem_body, problem_headers
+from augury.protocols.native.errors import problem_response
 from augury.services.tweets.aggregates import Bucket
 from augury.services.tweets.schemas import (
     AuthorSentiment,
@@ -198,12 +198,7 @@ def router(service: TweetService) -> APIRouter:
             isinstance(result, AuguryError) for result in answer.results
         ):
             results = shown.model_dump(mode="json", by_alias=True)["results"]
-            return Response(
-                problem_body(first, results=results),
-                status_code=first.status,
-                media_type=CONTENT_TYPE.decode(),
-                headers={name.decode(): text.decode() for name, text in problem_headers(first)},
-            )
+            return problem_response(first, results=results)
         return shown
 
     @routes.get(
