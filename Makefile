@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml
 	  { echo "Augury needs Python 3.11 or newer; say which with: make install PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[tweets]' --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[tweets,redis,batch,notebook]' --group dev
 	@touch $@
 
 serve: $(STAMP) ## Serve the sentiment of tweets on http://127.0.0.1:8000

@@ -4,72 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import string
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from augury.core.clock import ManualClock
 from augury.core.errors import Unavailable
-from augury.stores.base import KeyValueStore
-from augury.stores.registry import STORES, open_store
+from augury.stores.registry import STORES
+from tests.contract.stores import SCHEMES, Backend, Place, Store
 
-
-def _never(path: Path, reason: str) -> None:
-    raise AssertionError(f"{path} was found damaged: {reason}")
-
-
-@dataclass(frozen=True)
-class Backend:
-    """How the suite gets a store, and how it lets time pass for it."""
-
-    store: KeyValueStore
-    pass_time: Callable[[float], Awaitable[None]]
-
-
-async def _open(url: str) -> Backend:
-    clock = ManualClock(now_s=1_700_000_000.0)
-
-    async def pass_time(seconds: float) -> None:
-        clock.advance(seconds)
-
-    return Backend(await open_store(url, clock=clock, on_corrupt=_never), pass_time)
-
-
-# Scheme to URL, given a folder that is the test's own.  A new backend adds its line here.
-URLS: dict[str, Callable[[Path], str]] = {
-    "memory": lambda _: "memory://",
-    "sqlite": lambda folder: f"sqlite:///{folder / 'store.db'}",
-}
+_HOSTILE = ["*", "?", "[a]", "[^a]", "[a-", "\\*", "\\", "a\nb", "\r\n", "\x00", "\x00*", "'; DROP TABLE kv; --", "%s",
+            "#été", "#тема", "#話題", "#وضوع", "#विषय", "#🐦‍🔥", "{a}", "\u202e"]  # fmt: skip
 
 
 def test_every_store_of_the_registry_is_tested() -> None:
     """No backend of ours is registered without being in this suite."""
-    assert set(STORES._entries) == set(URLS)
+    tested = {getattr(scheme, "values", (scheme,))[0] for scheme in SCHEMES}
+    # The same as redis, over TLS: tests/stores/test_redis_tls.py.
+    assert set(STORES._entries) == tested | {"rediss"}
 
 
-@pytest.fixture(params=list(URLS))
-async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
-    opened = await _open(URLS[request.param](tmp_path))
-    yield opened
-    await opened.store.close()
-
-
-@pytest.fixture
-def store(backend: Backend) -> KeyValueStore:
-    return backend.store
-
-
-async def _scanned(store: KeyValueStore, prefix: str, page_size: int = 500) -> dict[str, bytes]:
+async def _scanned(store: Store, prefix: str, page_size: int = 500) -> dict[str, bytes]:
     items = [item async for item in store.scan(prefix, page_size=page_size)]
     assert len({key for key, _ in items}) == len(items), "a key was seen twice"
     return dict(items)
 
 
-async def test_what_was_set_is_got(store: KeyValueStore) -> None:
+async def test_what_was_set_is_got(store: Store) -> None:
     """A value comes back as it was; a key never written has none."""
     await store.set("key", b"value")
 
@@ -77,7 +39,7 @@ async def test_what_was_set_is_got(store: KeyValueStore) -> None:
     assert await store.get("other") is None
 
 
-async def test_the_last_write_wins(store: KeyValueStore) -> None:
+async def test_the_last_write_wins(store: Store) -> None:
     """A second write replaces the first."""
     await store.set("key", b"first")
     await store.set("key", b"second")
@@ -91,7 +53,7 @@ async def test_the_last_write_wins(store: KeyValueStore) -> None:
     [b"", b"\x00", b"\x00a\x00", bytes(range(256)), "größer 🐦".encode(), b"x" * 1024 * 1024],
     ids=["empty", "nul", "inner nul", "all bytes", "utf-8", "1 MiB"],
 )
-async def test_any_bytes_are_a_value(store: KeyValueStore, value: bytes) -> None:
+async def test_any_bytes_are_a_value(store: Store, value: bytes) -> None:
     """Nothing is special about any byte; an empty value is no miss."""
     await store.set("key", value)
 
@@ -117,7 +79,7 @@ async def test_any_bytes_are_a_value(store: KeyValueStore, value: bytes) -> None
     ],
     ids=ascii,
 )
-async def test_any_text_is_a_key(store: KeyValueStore, key: str) -> None:
+async def test_any_text_is_a_key(store: Store, key: str) -> None:
     """Nothing is special about any character, up to 1 KiB of them; keys are not normalised."""
     await store.set(key, b"1")
 
@@ -129,7 +91,7 @@ async def test_any_text_is_a_key(store: KeyValueStore, key: str) -> None:
     assert await store.get(key) is None
 
 
-async def test_a_key_that_is_no_text_is_refused(store: KeyValueStore) -> None:
+async def test_a_key_that_is_no_text_is_refused(store: Store) -> None:
     """Half a surrogate pair cannot be written as UTF-8, by no backend."""
     with pytest.raises(UnicodeEncodeError):
         await store.set("\ud800", b"")
@@ -170,7 +132,7 @@ async def test_writing_again_sets_the_time_to_live_anew(backend: Backend) -> Non
     assert await store.get_many(["kept", "renewed"]) == [b"2", None]
 
 
-async def test_many_values_come_in_the_order_asked(store: KeyValueStore) -> None:
+async def test_many_values_come_in_the_order_asked(store: Store) -> None:
     """The answer has one place for each key asked, misses and repetitions included."""
     await store.set_many({"a": b"1", "b": b"2"})
 
@@ -194,7 +156,7 @@ async def test_many_items_are_written_at_once(backend: Backend) -> None:
     assert await store.count() == 0
 
 
-async def test_one_of_many_puts_wins(store: KeyValueStore) -> None:
+async def test_one_of_many_puts_wins(store: Store) -> None:
     """Of 50 tasks that put under one key, one writes, and its value stays."""
     wrote = await asyncio.gather(*(store.put_if_absent("key", b"%d" % i) for i in range(50)))
 
@@ -219,7 +181,7 @@ async def test_an_expired_item_is_absent_to_a_put(backend: Backend) -> None:
     assert await store.get("key") is None
 
 
-async def test_delete_counts_what_was_there(store: KeyValueStore) -> None:
+async def test_delete_counts_what_was_there(store: Store) -> None:
     """Misses and repetitions do not count."""
     await store.set_many({"a": b"", "b": b"2", "c": b"3"})
 
@@ -230,7 +192,7 @@ async def test_delete_counts_what_was_there(store: KeyValueStore) -> None:
 
 
 @pytest.mark.parametrize("wildcard", ["%", "_", "*", "?", "[a-z]", "[", "\\", "'", "^", "\x00"])
-async def test_wildcards_are_plain_characters(store: KeyValueStore, wildcard: str) -> None:
+async def test_wildcards_are_plain_characters(store: Store, wildcard: str) -> None:
     """A prefix means itself, whatever a pattern language would make of it."""
     await store.set_many({"abc": b"0", "a": b"0", wildcard: b"1", f"{wildcard}x": b"2", "b%": b"0"})
 
@@ -244,7 +206,7 @@ async def test_wildcards_are_plain_characters(store: KeyValueStore, wildcard: st
     ["a", "é", "\ud7ff", "\ue000", "\uffff", "🐦", "\U0010ffff", "a\U0010ffff", "A"],
     ids=ascii,
 )
-async def test_a_prefix_ends_where_it_ends(store: KeyValueStore, prefix: str) -> None:
+async def test_a_prefix_ends_where_it_ends(store: Store, prefix: str) -> None:
     """The neighbours of a prefix are not its own, in any plane and letter case."""
     inside = {prefix, prefix + "\x00", prefix + "\U0010ffff", prefix + "🐦", prefix * 3}
     near = {"", "a", "b", "é", "ê", "\ud7ff", "\ue000", "\ue001", "\uffff", "\U00010000", "🐦", "🐧",
@@ -256,7 +218,7 @@ async def test_a_prefix_ends_where_it_ends(store: KeyValueStore, prefix: str) ->
     assert await store.count(prefix) == len(want)
 
 
-async def test_a_large_scan_comes_in_pages(store: KeyValueStore) -> None:
+async def test_a_large_scan_comes_in_pages(store: Store) -> None:
     """10,000 keys are all seen once, and other tasks have their turn meanwhile."""
     items = {f"user:{i}": b"%d" % i for i in range(10_000)}
     await store.set_many(items | {"other": b""})
@@ -278,7 +240,7 @@ async def test_a_large_scan_comes_in_pages(store: KeyValueStore) -> None:
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 7, 8, 9])
-async def test_the_page_size_changes_nothing(store: KeyValueStore, page_size: int) -> None:
+async def test_the_page_size_changes_nothing(store: Store, page_size: int) -> None:
     """Pages that end before, on and after the last item give the same items."""
     items = {f"k{i}": b"%d" % i for i in range(8)}
     await store.set_many(items)
@@ -286,13 +248,39 @@ async def test_the_page_size_changes_nothing(store: KeyValueStore, page_size: in
     assert await _scanned(store, "k", page_size=page_size) == items
 
 
-async def test_a_page_has_a_row(store: KeyValueStore) -> None:
+async def test_ten_thousand_keys_are_one_call(store: Store) -> None:
+    """Many keys may be written, read, counted and removed in one call each."""
+    items = {f"key:{i}": b"%d" % i for i in range(10_000)}
+    await store.set_many(items, ttl_s=1000)
+
+    assert await store.count("key:") == 10_000
+    assert await store.get_many(list(items)) == list(items.values())
+    assert await store.delete(*items) == 10_000
+    assert await store.count() == 0
+
+
+@pytest.mark.parametrize("key", _HOSTILE, ids=ascii)
+async def test_a_hostile_prefix_finds_its_own(store: Store, key: str) -> None:
+    """Control characters, patterns and other scripts lead to no other key, and to all their own."""
+    own = {key, f"{key}*", f"{key}\n", f"{key}\x00x", f"{key}{key}"}
+    others = {f"x{key}", "*", "x*", "a", "[a]", "\\", "\n", "#", "#ne"} - own
+    await store.set_many(dict.fromkeys([*own, *others], b"1"))
+    want = {other for other in own | others if other.startswith(key)}
+
+    assert set(await _scanned(store, key)) == want
+    assert await store.count(key) == len(want)
+    assert await store.get(key) == b"1"
+    assert await store.delete(key) == 1
+    assert await store.count(key) == len(want) - 1
+
+
+async def test_a_page_has_a_row(store: Store) -> None:
     """A page size of 0 is refused, not an endless or empty scan."""
     with pytest.raises(ValueError, match="page_size is 0"):
         await anext(aiter(store.scan("", page_size=0)))
 
 
-async def test_a_scan_goes_on_while_items_change(store: KeyValueStore) -> None:
+async def test_a_scan_goes_on_while_items_change(store: Store) -> None:
     """What nobody touches during a scan is seen once, whatever happens to the rest."""
     stay = {f"k{i:04}": b"stay" for i in range(0, 1000, 2)}
     await store.set_many(stay | {f"k{i:04}": b"go" for i in range(1, 1000, 2)})
@@ -310,7 +298,7 @@ async def test_a_scan_goes_on_while_items_change(store: KeyValueStore) -> None:
     assert set(stay) <= set(seen)
 
 
-async def test_a_scan_may_be_left(store: KeyValueStore) -> None:
+async def test_a_scan_may_be_left(store: Store) -> None:
     """A scan broken off holds nothing: writes and other scans go on."""
     await store.set_many({f"k{i}": b"" for i in range(100)})
     async for _ in store.scan("", page_size=10):
@@ -320,7 +308,7 @@ async def test_a_scan_may_be_left(store: KeyValueStore) -> None:
     assert len(await _scanned(store, "k")) == 101
 
 
-async def test_tasks_share_a_store(store: KeyValueStore) -> None:
+async def test_tasks_share_a_store(store: Store) -> None:
     """Many tasks at once each read what they wrote."""
 
     async def write_and_read(i: int) -> bool:
@@ -330,7 +318,18 @@ async def test_tasks_share_a_store(store: KeyValueStore) -> None:
     assert all(await asyncio.gather(*(write_and_read(i) for i in range(100))))
 
 
-async def test_closing_twice_is_closing(store: KeyValueStore) -> None:
+async def test_there_is_no_fault_while_all_is_well(store: Store) -> None:
+    """An open store that can be reached has no fault; a closed one has."""
+    await store.set("a", b"")
+    before = store.fault
+    await store.close()
+    after = store.fault
+
+    assert before is None
+    assert "closed" in (after or "")
+
+
+async def test_closing_twice_is_closing(store: Store) -> None:
     """close() may be called again, and at the same time."""
     await asyncio.gather(store.close(), store.close())
     await store.close()
@@ -338,7 +337,7 @@ async def test_closing_twice_is_closing(store: KeyValueStore) -> None:
         await store.get("a")
 
 
-async def test_a_closed_store_is_unavailable(store: KeyValueStore) -> None:
+async def test_a_closed_store_is_unavailable(store: Store) -> None:
     """Every method of a closed store says so, also a scan that had begun."""
     await store.set_many({"a": b"", "b": b""})
     begun = aiter(store.scan("", page_size=1))
@@ -421,23 +420,21 @@ async def _check(backend: Backend, steps: list[tuple[object, ...]]) -> None:
     assert await store.get_many(keys) == [model.live().get(key) for key in keys]
 
 
-@pytest.mark.parametrize("scheme", list(URLS))
 @settings(
     max_examples=25,  # each opens a store; more are a matter of `--hypothesis-profile`
     deadline=None,  # the machine is shared
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # only a folder, named anew below
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # only a place, named anew below
 )
 @given(steps=_STEPS, name=st.text(string.ascii_lowercase, min_size=12, max_size=12))
 def test_a_store_is_a_dict_with_expiry(
-    scheme: str, tmp_path: Path, steps: list[tuple[object, ...]], name: str
+    place: Place, steps: list[tuple[object, ...]], name: str
 ) -> None:
     """Whatever is done in whatever order, a store answers as a dict would."""
 
     async def check() -> None:
-        folder = tmp_path / name
-        backend = await _open(URLS[scheme](folder))
+        backend = await place.open(name)
         try:
-            # A folder that an earlier example has used holds its items.
+            # A place that an earlier example has used holds its items.
             await backend.store.delete(*[key async for key, _ in backend.store.scan("")])
             await _check(backend, steps)
         finally:

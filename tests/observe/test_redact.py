@@ -137,3 +137,20 @@ def test_no_string_takes_long(text: str) -> None:
     Redactor()(None, "info", {"event": "token" + text * 20_000})
 
     assert time.perf_counter() - start_s < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer {}",
+        "X-API-Key: {}",
+        "GET /v1/authors?key={}&limit=1",
+        "http://any:{}@localhost:8000/ui",
+        "the key {}.",
+        "x{}",
+    ],
+)
+def test_api_keys_are_hidden_wherever_they_stand(text: str) -> None:
+    """The secret part is; the id, which the audit log names too, may be told."""
+    secret = "S3cr3t" + "x" * 37
+    assert secret not in redacted_text(text.format(f"aug_0123456789ab_{secret}"))

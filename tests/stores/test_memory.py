@@ -6,6 +6,7 @@ import pytest
 
 from augury.core.clock import ManualClock
 from augury.core.errors import TooLarge
+from augury.stores.base import Change
 from augury.stores.memory import ENTRY_OVERHEAD_BYTES, MemoryStore
 
 
@@ -93,6 +94,89 @@ async def test_expired_items_leave_without_being_asked_for(clock: ManualClock) -
     await store.set("b", b"")
 
     assert store.used_bytes == 2 * (1 + ENTRY_OVERHEAD_BYTES)
+
+
+async def test_what_commits_wrote_is_not_forgotten(clock: ManualClock) -> None:
+    """Values and members of tallies count as entries; what else there is makes room for them."""
+    store = MemoryStore(clock=clock, max_entries=5)
+    await store.set_many(dict.fromkeys("abcd", b""))
+    change = Change(values={"kept": b""}, sums={"t": {"m": (1,)}}, ranks={"t": {"m": 1}})
+    assert await store.commit([change]) == [True]
+    assert await _keys(store) == ["c", "d", "kept"]
+
+    await store.set("e", b"")
+    await store.set("f", b"")
+    assert await _keys(store) == ["e", "f", "kept"]
+    await store.set("kept", b"plain")  # from now on like any other
+    await store.set_many(dict.fromkeys("ghi", b""))
+    assert await _keys(store) == ["g", "h", "i"]
+    assert await store.sums("t") == {"m": (1,)}
+
+
+async def test_a_commit_that_does_not_fit_is_refused(clock: ManualClock) -> None:
+    """With an error that names the bound; nothing of it is done, and nothing forgotten for it."""
+    store = MemoryStore(clock=clock, max_entries=3)
+    await store.commit([Change(values={"k": b""}, sums={"t": {"m": (1,)}})])
+    await store.set("plain", b"")
+    used_bytes = store.used_bytes
+    for change in (
+        Change(sums={"t": {"m": (1,), "n": (1,), "o": (1,)}}),
+        Change(ranks={"t": {"m": 1, "n": 1}}),
+        Change(values={"k": None, "x": b"", "y": b"", "z": b""}),
+    ):
+        with pytest.raises(TooLarge, match="max_entries=3"):
+            await store.commit([change])
+        assert await _keys(store) == ["plain", "k"]
+        assert await store.sums("t") == {"m": (1,)}
+        assert await store.rank_count("t") == 0
+        assert store.used_bytes == used_bytes
+    with pytest.raises(TooLarge, match="max_entries=3"):
+        await store.set_many({"a": b"", "b": b""})  # there is room for one that may be forgotten
+
+    small = MemoryStore(clock=clock, max_bytes=2000)
+    with pytest.raises(TooLarge, match="max_bytes=2000"):
+        await small.commit([Change(sums={"t": {"m" * 2000: (1,)}})])
+    assert small.used_bytes == 0
+
+
+async def test_tallies_leave_no_bytes_behind(clock: ManualClock) -> None:
+    """What is counted when members come is given back when they go, however they go."""
+    store = MemoryStore(clock=clock)
+    there = Change(
+        values={"k": b"value"},
+        sums={f"t{i}": {f"é{j}": (1, 2, 3) for j in range(20)} for i in range(5)},
+        ranks={"r": {f"m{j}": j + 1 for j in range(300)}},
+    )
+    gone = Change(
+        values={"k": None},
+        sums={table: dict.fromkeys(members, (-1, -2, -3)) for table, members in there.sums.items()},
+        ranks={"r": {m: -rank for m, rank in there.ranks["r"].items()}},
+    )
+    for _ in range(3):
+        await store.commit([there])
+        longer = Change(sums={"t0": {"é0": (0, 0, 0, 0, 9)}})
+        shorter = Change(sums={"t0": {"é0": (0, 0, 0, 0, -9)}})
+        used_bytes = store.used_bytes
+        await store.commit([longer])
+        assert store.used_bytes > used_bytes
+        await store.commit([shorter])
+        assert store.used_bytes == used_bytes
+        await store.top("r", limit=1)
+        await store.commit([gone])
+        assert store.used_bytes == 0
+    await store.commit([there])
+    await store.drop_tables("")
+    await store.delete("k")
+    assert store.used_bytes == 0
+
+
+async def test_members_that_come_and_go_leave_no_trace(clock: ManualClock) -> None:
+    """A table whose order nobody asks for does not grow by members that are gone again."""
+    store = MemoryStore(clock=clock)
+    await store.commit([Change(ranks={"t": {"stays": 1}})])
+    for i in range(2000):
+        await store.commit([Change(ranks={"t": {f"m{i}": 1}}), Change(ranks={"t": {f"m{i}": -1}})])
+    assert len(store._tallies._ranks["t"]._moved) == 1
 
 
 @pytest.mark.parametrize("bounds", [{"max_bytes": 0}, {"max_entries": -1}])

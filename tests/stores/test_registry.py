@@ -13,6 +13,7 @@ from augury.core.errors import InvalidSetting, OperatorError
 from augury.stores import memory, sqlite
 from augury.stores.base import KeyValueStore
 from augury.stores.memory import MemoryStore
+from augury.stores.redis import url as redis_url
 from augury.stores.registry import STORES, StoreOpener, masked, open_store
 from augury.stores.sqlite import SqliteStore
 
@@ -23,7 +24,12 @@ async def _open(url: str) -> KeyValueStore:
 
 def test_ours_are_what_is_asked_for() -> None:
     """Each of our openers, and so its store, fits the Protocol (mypy sees to it)."""
-    ours: dict[str, StoreOpener] = {"memory": memory.open_url, "sqlite": sqlite.open_url}
+    ours: dict[str, StoreOpener] = {
+        "memory": memory.open_url,
+        "sqlite": sqlite.open_url,
+        "redis": redis_url.open_url,
+        "rediss": redis_url.open_url,
+    }
 
     assert {name: STORES.get(name) for name in ours} == ours
 
@@ -146,5 +152,7 @@ async def test_others_add_stores(monkeypatch: pytest.MonkeyPatch) -> None:
         await _open("lost://")
     with pytest.raises(InvalidSetting, match="sqlite:///relative"):
         await _open("sqlite://")
-    with pytest.raises(InvalidSetting, match="memory://, sqlite://, copy://, lost://"):
+    with pytest.raises(
+        InvalidSetting, match="memory://, sqlite://, redis://, rediss://, copy://, lost://"
+    ):
         await _open("etcd://")

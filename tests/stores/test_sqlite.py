@@ -17,6 +17,7 @@ import pytest
 from augury.core.clock import ManualClock
 from augury.core.errors import InvalidSetting, StoreCorrupt, TooLarge, Unavailable
 from augury.stores import sqlite, sqlite_file
+from augury.stores.base import Change
 from augury.stores.sqlite import SqliteStore
 
 START_S = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
@@ -115,7 +116,7 @@ async def test_the_file_says_whose_it_is(open_it: Opener, path: Path) -> None:
             for name in ("application_id", "user_version", "journal_mode", "synchronous")
         ]
 
-    assert await store._run(look) == [sqlite_file.APPLICATION_ID, 1, "wal", 1]
+    assert await store._run(look) == [sqlite_file.APPLICATION_ID, 2, "wal", 1]
     assert path.read_bytes()[68:72] == b"Augy"
 
 
@@ -218,7 +219,7 @@ async def test_a_page_is_bounded_in_bytes(open_it: Opener, monkeypatch: pytest.M
 async def test_a_prefix_is_looked_up_in_the_index(open_it: Opener) -> None:
     """A scan reads the range of its prefix, not the table."""
     store = await open_it()
-    where, bounds = sqlite._range_of("user:")
+    where, bounds = sqlite_file.range_of("user:", "key")
     plan = await store._run(
         lambda c: c.execute(
             f"EXPLAIN QUERY PLAN SELECT key FROM kv WHERE {where}", bounds
@@ -455,13 +456,48 @@ async def test_a_later_schema_is_refused(open_it: Opener, path: Path, told: Told
     """A file of a later Augury is told as such, and not changed."""
     await (await open_it()).close()
     later = sqlite3.connect(path)
-    later.execute("PRAGMA user_version = 2")
+    later.execute("PRAGMA user_version = 3")
     later.close()
 
-    with pytest.raises(StoreCorrupt, match=r"store\.db was written by a later Augury \(schema 2"):
+    with pytest.raises(StoreCorrupt, match=r"store\.db was written by a later Augury \(schema 3"):
         await open_it()
     assert not told
     assert _kept(path) == []
+
+
+async def test_a_file_of_schema_1_gets_its_tallies(open_it: Opener, path: Path, told: Told) -> None:
+    """A file from before there were tallies keeps its items and takes commits."""
+    async with await open_it() as store:
+        await store.set("key", b"1")
+    earlier = sqlite3.connect(path)
+    earlier.executescript("DROP TABLE sums; DROP TABLE ranks; PRAGMA user_version = 1")
+    earlier.close()
+
+    store = await open_it()
+    assert await store.commit([Change(ranks={"table": {"member": 2}})]) == [True]
+    assert await store.top("table", limit=5) == [("member", 2)]
+    assert await store.get("key") == b"1"
+    assert not told
+
+
+async def test_a_fault_is_remembered_until_it_is_over(open_it: Opener, path: Path) -> None:
+    """The property tells of the last failure to reach the file, without asking it."""
+    store = await open_it()
+    told = [store.fault]
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(Unavailable):
+        await store.get("key")
+    told.append(store.fault)
+    path.rmdir()
+    await store.get("key")
+    told.append(store.fault)
+    await store.close()
+    told.append(store.fault)
+
+    assert (told[0], told[2]) == (None, None)
+    assert "store.db" in (told[1] or "")
+    assert "closed" in (told[3] or "")
 
 
 async def test_a_file_of_ours_without_its_table_is_damaged(

@@ -23,7 +23,8 @@ class InferRequest:
         outputs: Names of the outputs wanted; empty for all.
         id: The caller's own name for the request; only echoed.
         deadline_s: Monotonic time after which the answer is of no use; ``None`` for never.
-        use_cache: Whether a remembered answer will do.
+        use_cache: Whether the answer may come out of the cache, and be kept there.
+        refresh: With *use_cache*, whether it is computed anew all the same, and then kept.
     """
 
     model: str
@@ -35,6 +36,7 @@ class InferRequest:
     id: str = ""
     deadline_s: float | None = None
     use_cache: bool = True
+    refresh: bool = False
 
 
 @dataclass(slots=True)

@@ -29,7 +29,9 @@ class TensorSpec:
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of *shape*, batch axis included, can be this tensor."""
-        return len(shape) == len(self.shape) + 1 and all(
+        if len(shape) != len(self.shape) + 1:
+            return False
+        return shape[1:] == self.shape or all(
             want in (-1, got) for got, want in zip(shape[1:], self.shape, strict=True)
         )
 

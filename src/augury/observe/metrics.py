@@ -7,6 +7,7 @@ version and kept, because a lookup costs more than the count itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import (
@@ -20,6 +21,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from augury.observe.tally import Count, LoopCounter, LoopHistogram, Spread
+
 # Seconds: a cache hit takes 50 µs, a large model on a CPU seconds.
 TIME_BUCKETS_S: Final = (
     *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
@@ -27,6 +30,12 @@ TIME_BUCKETS_S: Final = (
 )
 ROW_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 RATIO_BUCKETS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+_CACHE_RESULTS: Final = {
+    "process": ("hit", "shared", "miss"),
+    "store": ("hit", "miss", "unavailable"),
+}
+_CACHE_REASONS: Final = ("entries", "bytes", "expired")
 
 MODEL_STATES: Final = ("new", "loading", "ready", "draining", "failed", "ended")
 
@@ -37,13 +46,13 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
-        self.requests = Counter(
+        self.requests = LoopCounter(
             "augury_requests",
             "Requests answered, by status code.",
             ["model", "version", "protocol", "code"],
             registry=registry,
         )
-        self.request_seconds = Histogram(
+        self.request_seconds = LoopHistogram(
             "augury_request_seconds",
             "Time from the request's headers to its answer's last byte handed over.",
             ["model", "protocol"],
@@ -84,28 +93,66 @@ class Metrics:
             buckets=RATIO_BUCKETS,
             registry=registry,
         )
-        self.cache_lookups = Counter(
+        self.cache_lookups = LoopCounter(
             "augury_cache_lookups",
-            "Rows looked up in the prediction cache: hit, shared (already in flight) or miss.",
-            ["model", "result"],
+            "Rows looked up in a level of the prediction cache (process, store): hit, shared (already "
+            "in flight), miss or unavailable (no answer from the store).",
+            ["model", "level", "result"],
+            registry=registry,
+        )
+        self.cache_evictions = LoopCounter(
+            "augury_cache_evictions",
+            "Rows that left the process's prediction cache: entries, bytes (a bound was reached) or "
+            "expired.",
+            ["model", "reason"],
+            registry=registry,
+        )
+        self.cache_entries = Gauge(
+            "augury_cache_entries",
+            "Rows in the process's prediction cache.",
+            ["model", "version"],
             registry=registry,
         )
         self.cache_bytes = Gauge(
-            "augury_cache_bytes", "Bytes held by the prediction cache.", registry=registry
+            "augury_cache_bytes",
+            "Bytes held by the process's prediction cache.",
+            ["model", "version"],
+            registry=registry,
         )
         self.features_lookups = Counter(
             "augury_features_lookups",
-            "Predictions looked up in the feature store: hit, miss or unavailable.",
+            "Lookups in the feature store, of predictions and of feature tables: hit, miss or "
+            "unavailable.",
             ["result"],
             registry=registry,
         )
+        self.features_table_lookups = Counter(
+            "augury_features_table_lookups",
+            "Rows of feature tables that models join: hit, miss (none, or expired) or unavailable.",
+            ["table", "result"],
+            registry=registry,
+        )
+        self.store_up = Gauge(
+            "augury_store_up", "1 while the store can be reached, otherwise 0.", registry=registry
+        )
+        self.store_buffer_items = Gauge(
+            "augury_store_buffer_items",
+            "Predictions that wait to be written to the store.",
+            registry=registry,
+        )
+        self.store_dropped = Counter(
+            "augury_store_dropped",
+            "Predictions given up: more waited than there is room for, or the store refused them.",
+            registry=registry,
+        )
+        self._dropped_so_far = 0
         self.model_state = Gauge(
             "augury_model_state",
             "1 for the state that a model's version is in.",
             ["model", "version", "state"],
             registry=registry,
         )
-        self._bound: dict[tuple[str, str, str, int], tuple[Counter, Histogram]] = {}
+        self._bound: dict[tuple[str, str, str, int], tuple[Count, Spread]] = {}
         ProcessCollector(namespace="augury", registry=registry)
         PlatformCollector(registry=registry)
 
@@ -127,6 +174,23 @@ class Metrics:
         """The feature store was asked: "hit", "miss" or "unavailable"."""
         self.features_lookups.labels(result).inc()
 
+    def watch_store(self, up: Callable[[], bool]) -> None:
+        """Ask *up*, which must not wait, whenever somebody wants to know."""
+        self.store_up.set_function(lambda: float(up()))
+
+    def store_buffer_changed(self, items: int, dropped: int) -> None:
+        """*items* wait for the store; *dropped* were given up in all."""
+        self.store_buffer_items.set(items)
+        if dropped > self._dropped_so_far:
+            self.store_dropped.inc(dropped - self._dropped_so_far)
+            self._dropped_so_far = dropped
+
+    def features_joined(self, table: str, result: str, rows: int) -> None:
+        """*rows* of a feature table were asked for: "hit", "miss" or "unavailable"."""
+        if rows:
+            self.features_lookups.labels(result).inc(rows)
+            self.features_table_lookups.labels(table, result).inc(rows)
+
     def set_model_state(self, model: str, version: int, state: str | None) -> None:
         """Record the state of a version; ``None`` forgets the version."""
         for known in MODEL_STATES:
@@ -144,7 +208,8 @@ class Metrics:
 class VersionMetrics:
     """The metrics of one version, with their labels already bound.
 
-    Its methods are called from instance threads; prometheus-client's counts are thread-safe.
+    What is told of batches and the queue comes from instance threads, prometheus-client's counts are
+    thread-safe; what is told of the cache comes from the event loop.
     """
 
     def __init__(self, metrics: Metrics, model: str, version: int) -> None:
@@ -154,9 +219,17 @@ class VersionMetrics:
         self._runtime_seconds = metrics.runtime_seconds.labels(*labels)
         self._batch_rows = metrics.batch_rows.labels(*labels)
         self._batch_padding_ratio = metrics.batch_padding_ratio.labels(*labels)
-        self._cache_hits = metrics.cache_lookups.labels(model, "hit")
-        self._cache_shared = metrics.cache_lookups.labels(model, "shared")
-        self._cache_misses = metrics.cache_lookups.labels(model, "miss")
+        self._lookups = {
+            (level, result): metrics.cache_lookups.labels(model, level, result)
+            for level, results in _CACHE_RESULTS.items()
+            for result in results
+        }
+        self._cache_hits = self._lookups["process", "hit"]
+        self._evictions = {
+            reason: metrics.cache_evictions.labels(model, reason) for reason in _CACHE_REASONS
+        }
+        self._cache_entries = metrics.cache_entries.labels(*labels)
+        self._cache_bytes = metrics.cache_bytes.labels(*labels)
 
     def batch_done(
         self, *, rows: int, padding_ratio: float, queue_s: list[float], runtime_s: float
@@ -173,10 +246,27 @@ class VersionMetrics:
         self._queue_rows.set(rows)
 
     def cache_looked_up(self, *, hits: int, shared: int, misses: int) -> None:
-        """Rows of one request have been looked up."""
-        if hits:
-            self._cache_hits.inc(hits)
+        """Rows of one request have been looked up in the process."""
+        self._cache_hits.value += hits
         if shared:
-            self._cache_shared.inc(shared)
+            self._lookups["process", "shared"].inc(shared)
         if misses:
-            self._cache_misses.inc(misses)
+            self._lookups["process", "miss"].inc(misses)
+
+    def store_looked_up(self, *, hits: int, misses: int, unavailable: int) -> None:
+        """Rows of one request have been looked up in the store."""
+        if hits:
+            self._lookups["store", "hit"].inc(hits)
+        if misses:
+            self._lookups["store", "miss"].inc(misses)
+        if unavailable:
+            self._lookups["store", "unavailable"].inc(unavailable)
+
+    def cache_held(self, entries: int, nbytes: int) -> None:
+        """The version's rows in the process's prediction cache are so many."""
+        self._cache_entries.set(entries)
+        self._cache_bytes.set(nbytes)
+
+    def cache_evicted(self, reason: str) -> None:
+        """A row has left the process's prediction cache."""
+        self._evictions[reason].inc()

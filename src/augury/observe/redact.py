@@ -34,11 +34,14 @@ _SECRET_IN_TEXT: Final = re.compile(
     | (?P<url>://[^\s/:@?\#]*:)[^\s/@]+(?=@)                 # redis://user:password@host
     | (?P<pair>\b[\w-]{0,40}(?:token|password|passwd|secret|api[-_]?key)["']?\s?[=:]\s?["']?)
       [^\s"'&,;)}\]]+                                        # ?access_token=…  "password": "…"
+    | (?P<key>aug_[0-9a-f]{1,16}_)[0-9a-z]+                  # an API key of ours; its id may be told
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 # Looked for first: most strings hold none of them, and this takes a fifth of the time.
-_HINT: Final = re.compile(r"bearer|authorization|://|token|passw|secret|api[-_]?key", re.IGNORECASE)
+_HINT: Final = re.compile(
+    r"bearer|authorization|://|token|passw|secret|api[-_]?key|aug_", re.IGNORECASE
+)
 
 # Texts also travel in addresses, which uvicorn logs.
 _CONTENT_IN_QUERY: Final = re.compile(
@@ -117,7 +120,8 @@ def redacted_text(text: str) -> str:
     if _HINT.search(text) is None:
         return text
     return _SECRET_IN_TEXT.sub(
-        lambda match: (match["scheme"] or match["url"] or match["pair"]) + HIDDEN, text
+        lambda match: (match["scheme"] or match["url"] or match["pair"] or match["key"]) + HIDDEN,
+        text,
     )
 
 

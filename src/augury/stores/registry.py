@@ -23,7 +23,12 @@ class StoreOpener(Protocol):
     """What is registered under a scheme."""
 
     async def __call__(
-        self, url: SplitResult, *, clock: Clock, on_corrupt: Callable[[Path, str], None]
+        self,
+        url: SplitResult,
+        *,
+        clock: Clock,
+        on_corrupt: Callable[[Path, str], None],
+        timeout_s: float,
     ) -> KeyValueStore:
         """Open the store that *url* names.
 
@@ -32,6 +37,8 @@ class StoreOpener(Protocol):
             clock: Decides what has expired.
             on_corrupt: Told, on the event loop, that a damaged file was kept aside: where it lies
                 now, and what was wrong with it.  Of no use to stores without files.
+            timeout_s: For one operation, where the URL says nothing.  Of no use to stores that
+                nobody waits for.
 
         Raises:
             ValueError: The URL is not one of this store's; the message says why, without the URL.
@@ -45,8 +52,16 @@ STORES: Final[Registry[StoreOpener]] = Registry(
     {
         "memory": "augury.stores.memory:open_url",
         "sqlite": "augury.stores.sqlite:open_url",
+        "redis": "augury.stores.redis.url:open_url",
+        "rediss": "augury.stores.redis.url:open_url",
     },
 )
+
+# What brings the packages that a scheme of ours needs.
+_EXTRAS: Final = {"redis": "redis", "rediss": "redis"}
+
+# For one operation of a store that lies elsewhere.
+DEFAULT_TIMEOUT_S: Final = 0.5
 
 # Greedy up to the last "@": a password with an unescaped "/", "?" or "@" is hidden whole.
 _USERINFO = re.compile(r"://(?:([^:@/?#]*):)?.*@", re.DOTALL)
@@ -68,15 +83,20 @@ def masked(url: str) -> str:
 
 
 async def open_store(
-    url: str, *, clock: Clock, on_corrupt: Callable[[Path, str], None]
+    url: str,
+    *,
+    clock: Clock,
+    on_corrupt: Callable[[Path, str], None],
+    timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> KeyValueStore:
     """Open the store that *url* names; its owner closes it.
 
     Args:
-        url: ``memory://``, ``sqlite:///relative/path``, ``sqlite:////absolute/path``, or a scheme
-            that another package registered.
+        url: ``memory://``, ``sqlite:///relative/path``, ``sqlite:////absolute/path``,
+            ``redis://host:port/db``, or a scheme that another package registered.
         clock: Decides what has expired.
         on_corrupt: Told that a damaged file was kept aside: where it lies now, and why.
+        timeout_s: For one operation of a store that lies elsewhere, where its URL says nothing.
 
     Raises:
         InvalidSetting: The scheme is unknown, needs a package that is not installed, or the rest
@@ -95,8 +115,10 @@ async def open_store(
             f"store {shown!r} has an unknown scheme; known are: {known}", url=shown
         ) from None
     except ImportError as error:
+        extra = _EXTRAS.get(scheme.lower())
+        how = f"; pip install 'augury[{extra}]'" if extra else ""
         raise InvalidSetting(
-            f"store {shown!r} needs a package that is not installed: {error}", url=shown
+            f"store {shown!r} needs a package that is not installed: {error}{how}", url=shown
         ) from error
     try:
         split = urlsplit(url)
@@ -106,6 +128,6 @@ async def open_store(
             f"store {shown!r} is not a URL; known are: {known}", url=shown
         ) from None
     try:
-        return await opener(split, clock=clock, on_corrupt=on_corrupt)
+        return await opener(split, clock=clock, on_corrupt=on_corrupt, timeout_s=timeout_s)
     except ValueError as error:
         raise InvalidSetting(f"store {shown!r}: {error}; known are: {known}", url=shown) from error

@@ -21,7 +21,10 @@ from urllib.parse import SplitResult, unquote
 
 from augury.core.clock import Clock
 from augury.core.errors import Unavailable
-from augury.stores.sqlite_file import SqliteFile, T, Work, transaction
+from augury.stores import sqlite_tallies
+from augury.stores.base import Change, Vector
+from augury.stores.sqlite_file import SqliteFile, T, Work, range_of, transaction
+from augury.stores.tally import check_changes, check_page
 
 _SCHEMA: Final = (
     """
@@ -30,6 +33,7 @@ _SCHEMA: Final = (
     """,
     # For the purge; items that never expire take no room in it.
     "CREATE INDEX IF NOT EXISTS kv_expires_at ON kv (expires_at) WHERE expires_at IS NOT NULL",
+    *sqlite_tallies.SCHEMA,
 )
 
 _LIVE: Final = "(expires_at IS NULL OR expires_at > :now)"
@@ -51,10 +55,15 @@ PURGE_EVERY_S: Final = 60.0
 PURGE_ROWS: Final = 200
 # A page of a scan ends early at this size, whatever its number of rows.
 PAGE_BYTES: Final = 8 * 1024 * 1024
+# Changes of one transaction; the file is held for well under a second.
+COMMIT_CHANGES: Final = 512
 
 
 class SqliteStore:
-    """A :class:`~augury.stores.base.KeyValueStore` in one SQLite file; made by :meth:`open`."""
+    """A :class:`~augury.stores.base.KeyValueStore` and ``TallyStore`` in one SQLite file.
+
+    Made by :meth:`open`.
+    """
 
     def __init__(self, file: SqliteFile, executor: ThreadPoolExecutor, clock: Clock) -> None:
         self._file = file
@@ -63,6 +72,7 @@ class SqliteStore:
         # Looked at on the thread only.
         self._next_purge_s = clock.monotonic()
         self._closed = False
+        self._fault: str | None = None
 
     @classmethod
     async def open(
@@ -108,6 +118,10 @@ class SqliteStore:
     def path(self) -> Path:
         """The file, absolute, links followed."""
         return self._file.path
+
+    @property
+    def fault(self) -> str | None:
+        return f"the store {self.path} is closed" if self._closed else self._fault
 
     async def get(self, key: str) -> bytes | None:
         return (await self.get_many([key]))[0]
@@ -172,7 +186,7 @@ class SqliteStore:
             last = page[-1][0]
 
     async def count(self, prefix: str = "") -> int:
-        where, bounds = _range_of(prefix)
+        where, bounds = range_of(prefix, "key")
         query = f"SELECT count(*) FROM kv WHERE {where} AND {_LIVE}"  # noqa: S608  constants only
 
         def work(connection: sqlite3.Connection) -> int:
@@ -180,6 +194,50 @@ class SqliteStore:
             return int(connection.execute(query, {**bounds, "now": now}).fetchone()[0])
 
         return await self._run(work)
+
+    async def commit(self, changes: Sequence[Change]) -> list[bool]:
+        changes = list(changes)
+        check_changes(changes)
+        done: list[bool] = []
+        for first in range(0, len(changes), COMMIT_CHANGES):
+            page = changes[first : first + COMMIT_CHANGES]
+            done += await self._run(partial(self._commit, page))
+        return done
+
+    async def sums(self, table: str) -> dict[str, Vector]:
+        return await self._run(partial(sqlite_tallies.sums, table))
+
+    async def sums_of(self, tables: Sequence[str], member: str) -> list[Vector]:
+        return await self._run(partial(sqlite_tallies.sums_of, list(tables), member))
+
+    async def top(self, table: str, *, offset: int = 0, limit: int) -> list[tuple[str, int]]:
+        check_page(limit, offset)
+        return await self._run(partial(sqlite_tallies.top, table, offset, limit))
+
+    async def bottom(
+        self, table: str, *, at_least: int | None = None, at_most: int | None = None, limit: int
+    ) -> list[tuple[str, int]]:
+        check_page(limit)
+        return await self._run(partial(sqlite_tallies.bottom, table, at_least, at_most, limit))
+
+    async def ranks_of(self, table: str, members: Sequence[str]) -> list[int]:
+        return await self._run(partial(sqlite_tallies.ranks_of, table, list(members)))
+
+    async def rank_count(self, table: str) -> int:
+        return await self._run(partial(sqlite_tallies.rank_count, table))
+
+    async def drop_tables(self, prefix: str) -> int:
+        dropped = 0
+        for kind in sqlite_tallies.KINDS:
+            last: str | None = None
+            while (
+                table := await self._run(partial(sqlite_tallies.next_table, kind, prefix, last))
+            ) is not None:
+                dropped += 1
+                while await self._run(partial(sqlite_tallies.drop_page, kind, table)):
+                    pass
+                last = table
+        return dropped
 
     async def close(self) -> None:
         if self._closed:
@@ -196,7 +254,17 @@ class SqliteStore:
         if self._closed:
             raise Unavailable(f"the store {self.path} is closed", path=str(self.path))
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._file.run, work)
+        try:
+            answer = await loop.run_in_executor(self._executor, self._file.run, work)
+        except Unavailable as error:
+            self._fault = error.message
+            raise
+        self._fault = None
+        return answer
+
+    def _commit(self, changes: Sequence[Change], connection: sqlite3.Connection) -> list[bool]:
+        self._purge(connection)
+        return sqlite_tallies.commit(changes, self._clock.time(), connection)
 
     def _expires_at(self, ttl_s: float | None) -> float | None:
         return None if ttl_s is None else self._clock.time() + ttl_s
@@ -212,7 +280,7 @@ class SqliteStore:
     def _page(
         self, prefix: str, after: str | None, rows: int, connection: sqlite3.Connection
     ) -> list[tuple[str, bytes]]:
-        where, bounds = _range_of(prefix)
+        where, bounds = range_of(prefix, "key")
         if after is not None:
             where = f"{where} AND key > :after"
         query = (
@@ -232,7 +300,11 @@ class SqliteStore:
 
 
 async def open_url(
-    url: SplitResult, *, clock: Clock, on_corrupt: Callable[[Path, str], None]
+    url: SplitResult,
+    *,
+    clock: Clock,
+    on_corrupt: Callable[[Path, str], None],
+    timeout_s: float,
 ) -> SqliteStore:
     """Open ``sqlite:///relative/path`` or ``sqlite:////absolute/path``.
 
@@ -240,11 +312,13 @@ async def open_url(
         url: The URL, split; ``%`` escapes in its path are understood.
         clock: Passed to the store.
         on_corrupt: Passed to the store.
+        timeout_s: Not used; how long to wait for another process is the file's own matter.
 
     Raises:
         ValueError: The URL names a host, no path, or parameters.
         OperatorError: See :meth:`SqliteStore.open`.
     """
+    del timeout_s
     path = unquote(url.path.removeprefix("/"))
     if url.netloc or not path:
         raise ValueError("write sqlite:///relative/path or sqlite:////absolute/path")
@@ -255,20 +329,3 @@ async def open_url(
     if "\0" in path:
         raise ValueError("a path cannot hold a NUL character")
     return await SqliteStore.open(Path(path), clock=clock, on_corrupt=on_corrupt)
-
-
-def _range_of(prefix: str) -> tuple[str, dict[str, str]]:
-    """SQL for "the key starts with *prefix*", by the key's index alone.
-
-    SQLite compares TEXT byte by byte, and UTF-8 keeps the order of code points, so the keys in
-    question are those from *prefix* up to its successor.
-    """
-    if not prefix:
-        return "TRUE", {}
-    # U+10FFFF is the last code point: a prefix of nothing else has no successor.
-    head = prefix.rstrip("\U0010ffff")
-    if not head:
-        return "key >= :low", {"low": prefix}
-    # Surrogates are no characters: U+D7FF is followed by U+E000.
-    following = "\ue000" if head[-1] == "\ud7ff" else chr(ord(head[-1]) + 1)
-    return "key >= :low AND key < :high", {"low": prefix, "high": head[:-1] + following}

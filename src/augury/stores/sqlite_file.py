@@ -26,7 +26,8 @@ Work = Callable[[sqlite3.Connection], T]
 
 # "Augy", in the file's header (offset 68): whose file it is.
 APPLICATION_ID: Final = 0x41756779
-SCHEMA_VERSION: Final = 1
+# 2 added the tallies; a file of 1 gets them when it is opened.
+SCHEMA_VERSION: Final = 2
 # STRICT tables came with it.
 MIN_SQLITE: Final = (3, 37, 0)
 
@@ -212,7 +213,7 @@ class SqliteFile:
                 )
             if self._table not in tables:
                 raise _DamageError(f"its table {self._table} is missing")
-        else:
+        if version < SCHEMA_VERSION:
             # Before the switch to WAL, so that the main file names its owner from the start.
             with transaction(connection):
                 for statement in self._schema:
@@ -312,6 +313,23 @@ def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Gene
         if connection.in_transaction:  # SQLite rolls back by itself on some errors
             connection.execute("ROLLBACK")
         raise
+
+
+def range_of(prefix: str, column: str) -> tuple[str, dict[str, str]]:
+    """SQL for "*column* starts with *prefix*", by its index alone, and the parameters.
+
+    SQLite compares TEXT byte by byte, and UTF-8 keeps the order of code points, so what is in
+    question runs from *prefix* up to its successor.
+    """
+    if not prefix:
+        return "TRUE", {}
+    # U+10FFFF is the last code point: a prefix of nothing else has no successor.
+    head = prefix.rstrip("\U0010ffff")
+    if not head:
+        return f"{column} >= :low", {"low": prefix}
+    # Surrogates are no characters: U+D7FF is followed by U+E000.
+    following = "\ue000" if head[-1] == "\ud7ff" else chr(ord(head[-1]) + 1)
+    return f"{column} >= :low AND {column} < :high", {"low": prefix, "high": head[:-1] + following}
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
