@@ -43,16 +43,30 @@ class Running:
 
 
 @contextmanager
-def serving(*args: str, port: int = 18080) -> Iterator[Running]:
-    """`augury serve` with *args* on *port*; ready when the block begins."""
+def serving(
+    *args: str, port: int = 18080, store: str = "memory://", **settings: str
+) -> Iterator[Running]:
+    """`augury serve` with *args* on *port*; ready when the block begins.
+
+    Args:
+        *args: Of the command line.
+        port: For HTTP.
+        store: Its store.
+        **settings: More settings by their environment names (``AUGURY_CACHE_BYTES="0"``).
+    """
     command = [str(Path(sys.executable).with_name("augury")), "serve", *args]
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
         process = subprocess.Popen(
-            [*command, "--http-port", str(port), "--store", "memory://"],
+            [*command, "--http-port", str(port), "--store", store],
             cwd=folder,
             stderr=subprocess.PIPE,
-            env={**os.environ, "AUGURY_DRAIN_GRACE_S": "0", "AUGURY_LOG_LEVEL": "warning"},
+            env={
+                **os.environ,
+                "AUGURY_DRAIN_GRACE_S": "0",
+                "AUGURY_LOG_LEVEL": "warning",
+                **settings,
+            },
         )
         url = f"http://127.0.0.1:{port}"
         try:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augury.cache.key import DIGEST_BYTES, key_prefix, row_keys
+import augury
+from augury.cache.key import DIGEST_BYTES, RowKeys, content_identity, load_identity
 from augury.core.errors import InvalidInput
 from augury.core.tensor import Array, bytes_column
 
@@ -23,8 +24,12 @@ def keys(
     parameters: Mapping[str, Any] | None = None,
 ) -> list[bytes]:
     rows = len(next(iter(inputs.values())))
-    prefix = key_prefix(model, version, generation, parameters or {})
-    return row_keys(prefix, inputs, rows)
+    made = RowKeys(load_identity(model, version, generation))
+    return made.keys(inputs, rows, parameters or {})
+
+
+def parameter_key(parameters: Mapping[str, Any]) -> bytes:
+    return keys(X, parameters=parameters)[0]
 
 
 X = {"x": np.array([[1, 2]], "f4")}
@@ -99,18 +104,29 @@ def test_elements_of_one_row_do_not_run_together() -> None:
 )
 def test_parameters_are_told_apart(one: dict[str, Any], other: dict[str, Any]) -> None:
     """By value and by type."""
-    assert key_prefix("m", 1, 1, one) != key_prefix("m", 1, 1, other)
+    assert parameter_key(one) != parameter_key(other)
 
 
 @pytest.mark.parametrize(
     ("one", "other"),
     [(("m1", 1, 1), ("m", 11, 1)), (("m", 1, 11), ("m", 11, 1)), (('m",1', 1, 1), ("m", 1, 1))],
 )
-def test_the_parts_of_the_prefix_do_not_run_together(
+def test_the_parts_of_the_identity_do_not_run_together(
     one: tuple[str, int, int], other: tuple[str, int, int]
 ) -> None:
     """Model, version and generation are told apart."""
-    assert key_prefix(*one, {}) != key_prefix(*other, {})
+    assert load_identity(*one) != load_identity(*other)
+    assert keys(X, *one) != keys(X, *other)
+    named = [content_identity(model, version, str(rest)) for model, version, rest in (one, other)]
+    assert named[0] != named[1]
+    assert load_identity(*one) not in named
+
+
+def test_another_augury_may_answer_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shared between processes names the release that computed it."""
+    before = content_identity("m", 1, "c")
+    monkeypatch.setattr(augury, "__version__", "999")
+    assert content_identity("m", 1, "c") != before
 
 
 def nested(depth: int) -> Any:
@@ -130,7 +146,25 @@ def circle() -> Any:
 def test_parameters_that_json_cannot_hold_are_the_caller_s_fault(value: Any) -> None:
     """They are refused, not turned into something else."""
     with pytest.raises(InvalidInput, match="parameters cannot be written as JSON"):
-        key_prefix("m", 1, 1, {"a": value})
+        parameter_key({"a": value})
+
+
+def test_forms_of_requests_that_are_kept_are_bounded() -> None:
+    """A caller who varies the shape without end makes nothing grow."""
+    made = RowKeys("m")
+    for size in range(1000):
+        made.keys({"x": np.zeros((1, size), "f4")}, 1, {})
+        made.keys({"x": np.zeros((1, 1), "f4")}, 1, {"a": size})
+    assert len(made._begun) <= 64
+
+
+def test_kept_forms_change_no_key() -> None:
+    """The first request of a form and the next have the same keys."""
+    made = RowKeys("m")
+    texts = {"x": bytes_column([b"a", b"b", b"a"])}
+    first, again = made.keys(texts, 3, {}), made.keys(texts, 3, {})
+    assert first == again == RowKeys("m").keys(texts, 3, {})
+    assert first[0] == first[2] != first[1]
 
 
 VALUES = st.lists(st.binary(max_size=4), min_size=2, max_size=2)

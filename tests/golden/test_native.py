@@ -16,7 +16,13 @@ from augury.core.errors import AuguryError, Overloaded, Refused
 from augury.core.request import InferResponse, Timing
 from augury.core.signature import Signature, TensorSpec
 from augury.core.tensor import Array, bytes_column
-from augury.protocols.native.codec import decode_body, decode_rows, encode_response
+from augury.protocols.native.codec import (
+    decode_body,
+    decode_rows,
+    encode_fragment,
+    encode_fragments,
+    encode_response,
+)
 from augury.protocols.native.errors import problem_body
 
 FOLDER = Path(__file__).with_name("native")
@@ -113,6 +119,25 @@ def wire_bytes() -> dict[str, bytes]:
 def test_the_bytes_are_those_that_were_promised(name: str) -> None:
     """A change on the wire is a change of a file here."""
     assert wire_bytes()[name] == (FOLDER / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.errors])
+def test_remembered_rows_have_the_same_bytes(name: str) -> None:
+    """An answer that is put together from remembered rows is the one that would be encoded."""
+    case = CASES[name]
+    rows = len(next(iter(case.outputs.values())))
+    inputs = decode_rows(decode_body(case.request).rows, case.signature)
+    timing = Timing(total_s=0.0123456)
+    response = InferResponse("m", 3, case.outputs, rows, {}, timing=timing)
+    fragments = [
+        encode_fragment(
+            {name: array[row : row + 1] for name, array in case.outputs.items()}, case.signature
+        )
+        for row in range(rows)
+    ]
+    assert encode_fragments("m", "3", fragments, timing.total_s) == encode_response(
+        response, inputs, case.signature
+    )
 
 
 def test_nothing_else_is_promised() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,18 @@ import numpy as np
 import pytest
 
 from augury.cache.prediction import PredictionCache
+from augury.cache.stored import StoredRows
 from augury.core.clock import SystemClock
 from augury.core.request import InferRequest
 from augury.core.tensor import Array
 from augury.lifecycle.manager import Manager
 from augury.lifecycle.sources.directory import DirectorySource
 from augury.observe.metrics import Metrics
-from augury.pipeline.engine import Engine, PredictionRows, result_nbytes
-from augury.pipeline.servable import ServableLoader
+from augury.pipeline.engine import Engine
+from augury.pipeline.remembered import PredictionRows, RowShelf, remembered_nbytes
+from augury.pipeline.servable import ModelServable, ServableLoader
 from augury.runtimes.onnx import OnnxRuntime
+from augury.stores.base import KeyValueStore
 
 ONE_INSTANCE = "[instances]\ncount = 1\n"
 
@@ -37,11 +40,24 @@ class Serving:
     cache: PredictionRows
     metrics: Metrics
 
-    def looked_up(self, model: str) -> dict[str, float]:
-        """Rows looked up in the cache so far."""
+    @property
+    def under_way(self) -> int:
+        """How many rows are being answered."""
+        servables = [harness.servable for harness in self.manager.versions()]
+        return sum(len(one.flights) for one in servables if isinstance(one, ModelServable))
+
+    def shelf(self, model: str) -> RowShelf:
+        """The rows that its newest version has remembered in the process."""
+        with self.engine.lease(model) as servable:
+            assert isinstance(servable, ModelServable)
+            return servable.shelf_in(self.cache)
+
+    def looked_up(self, model: str, level: str = "process") -> dict[str, float]:
+        """Rows looked up in a level of the cache so far."""
         found = {}
-        for result in ("hit", "shared", "miss"):
-            labels = {"model": model, "result": result}
+        other = "shared" if level == "process" else "unavailable"
+        for result in ("hit", other, "miss"):
+            labels = {"model": model, "level": level, "result": result}
             value = self.metrics.registry.get_sample_value("augury_cache_lookups_total", labels)
             found[result] = value or 0.0
         return found
@@ -49,14 +65,23 @@ class Serving:
 
 @asynccontextmanager
 async def serving(
-    repository: Path, *, max_rows: int = 65_536, cache_bytes: int = 1 << 24
+    repository: Path,
+    *,
+    max_rows: int = 65_536,
+    cache_bytes: int = 1 << 24,
+    store: KeyValueStore | None = None,
 ) -> AsyncIterator[Serving]:
-    """Everything in *repository*, loaded."""
+    """Everything in *repository*, loaded; answers are remembered in *store* too, if there is one."""
     clock, metrics = SystemClock(), Metrics()
-    manager = Manager(DirectorySource(repository), ServableLoader(clock, metrics), metrics)
-    cache = PredictionCache(cache_bytes, clock, result_nbytes)
-    with ThreadPoolExecutor(2) as executor:
-        engine = Engine(manager, cache, executor, clock, max_rows=max_rows)
+    loader = ServableLoader(clock, metrics, share_answers=store is not None)
+    manager = Manager(DirectorySource(repository), loader, metrics)
+    cache: PredictionRows = PredictionCache(cache_bytes, clock, remembered_nbytes)
+    async with AsyncExitStack() as stack:
+        executor = stack.enter_context(ThreadPoolExecutor(2))
+        stored = None
+        if store is not None:
+            stored = await stack.enter_async_context(StoredRows(store, clock))
+        engine = Engine(manager, cache, executor, clock, max_rows=max_rows, stored=stored)
         try:
             await manager.start()
             assert [one.reason for one in manager.unready()] == []

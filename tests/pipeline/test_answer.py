@@ -15,6 +15,7 @@ from augury.core.request import InferRequest, InferResponse
 from augury.core.tensor import bytes_column
 from augury.packages.reader import ModelPackage
 from augury.pipeline.answer import Answer
+from augury.pipeline.remembered import remembered
 
 PACKAGE = ModelPackage("m", 3, Path("m/3"), Path("m/3/model.onnx"), "onnx")
 
@@ -50,7 +51,7 @@ async def test_parts_stand_in_the_order_of_the_request() -> None:
     answer.preprocess_s = 0.5
     answer.refuse([4], refused := Refused("no"))
     answer.add([5, 1], done(result(5, 1, times_s=0.25)))
-    answer.add_cached(2, result(2))
+    answer.add_cached(2, remembered(result(2).outputs))
     failed = RuntimeFailed("failed")
     answer.add([0, 3], done(result(0, 9, errors={1: failed})))
     told = response(answer)

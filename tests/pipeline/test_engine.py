@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from augury.batching.scheduler import Scheduler, WorkResult
+from augury.batching.scheduler import Scheduler
 from augury.cache.prediction import PredictionCache
 from augury.core.clock import ManualClock
 from augury.core.errors import (
@@ -28,7 +28,9 @@ from augury.core.errors import (
 )
 from augury.core.request import InferRequest, InferResponse
 from augury.core.tensor import bytes_column
-from augury.pipeline.engine import INLINE_PREPROCESS_BYTES, Engine, result_nbytes
+from augury.pipeline.computing import INLINE_PREPROCESS_BYTES
+from augury.pipeline.engine import Engine
+from augury.pipeline.remembered import Remembered, remembered_nbytes
 from augury.pipeline.servable import ModelServable
 from augury.pipeline.transforms.base import Batch
 from augury.pipeline.transforms.tokenize import Tokenize
@@ -218,19 +220,22 @@ async def test_what_is_remembered_is_not_a_whole_batch(tmp_path: Path) -> None:
     models.write_identity(tmp_path)
     async with serving(tmp_path) as served:
         await served.engine.infer(ask("identity", *[[float(n), 0.0] for n in range(50)]))
-        for entry in served.cache._entries.values():
+        shelf = served.shelf("identity")
+        assert len(shelf) == 50
+        for entry in shelf._entries.values():
             assert entry.value.outputs["y"].base is None
 
 
 def test_remembered_rows_are_counted_as_large_as_they_are() -> None:
     """Within a sixth, whatever the number of outputs; else the bound would be none."""
     for outputs in (1, 2, 8):
-        cache = PredictionCache(1 << 30, ManualClock(), result_nbytes)
+        cache = PredictionCache(1 << 30, ManualClock(), remembered_nbytes)
+        shelf = cache.open()
         names = [f"output-{n}" for n in range(outputs)]
         tracemalloc.start()
         for number in range(2000):
             arrays = {name: np.full((1, 3), number, "f4") for name in names}
-            cache.put(number.to_bytes(16, "little"), WorkResult(arrays, {}, 0.0, 0.0), 60 + number)
+            shelf.put(number.to_bytes(16, "little"), Remembered(arrays, {}, 0.0, 0.0), 60 + number)
         taken, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert cache.bytes_held == pytest.approx(taken, rel=1 / 6)
@@ -469,7 +474,7 @@ async def test_a_cancelled_request_is_not_computed(
         await busy
         assert gate.rows == [1]
         assert all(harness.idle for harness in served.manager.versions())
-        assert not served.cache._flights
+        assert not served.under_way
 
 
 async def test_a_failure_in_the_moment_of_cancelling_is_seen(
@@ -484,7 +489,8 @@ async def test_a_failure_in_the_moment_of_cancelling_is_seen(
 
     async with serving(tmp_path) as served:
         with monkeypatch.context() as patch:
-            patch.setattr("augury.pipeline.engine.settled", settled_too_late)
+            patch.setattr("augury.pipeline.recall.settled", settled_too_late)
+            patch.setattr("augury.pipeline.computing.settled", settled_too_late)
             patch.setattr(Scheduler, "_run_checked", failing_run)
             for use_cache in (True, False):
                 request = ask("picky", [-1, 1], use_cache=use_cache)
@@ -612,8 +618,8 @@ async def test_the_leader_goes_while_its_input_is_preprocessed(
         if leaving == "leader":
             assert (await asking[1]).outputs["total"][0, 0] == 2 + 3 + 4 * 126
         await asyncio.gather(*asking, return_exceptions=True)
-        while served.engine._tasks:
-            await asyncio.wait(served.engine._tasks)
+        while served.engine._computing._tasks:
+            await asyncio.wait(served.engine._computing._tasks)
         assert gate.rows == ([1] if leaving == "leader" else [])
 
 
@@ -709,5 +715,5 @@ async def test_every_answer_belongs_to_its_request(tmp_path: Path) -> None:
             for number in range(20_000):
                 group.create_task(one(served.engine, number))
         assert all(harness.idle for harness in served.manager.versions())
-        assert not served.cache._flights
+        assert not served.under_way
     assert answered > 17_000

@@ -11,6 +11,7 @@ from augury.core.clock import SystemClock
 from augury.core.errors import InvalidPackage, RuntimeFailed
 from augury.core.tensor import Array, bytes_column
 from augury.observe.metrics import Metrics
+from augury.packages.digest import content_digest
 from augury.packages.manifest import InstancesTable
 from augury.packages.reader import read_package
 from augury.pipeline.servable import Instances, ModelServable, ServableLoader, choose_instances
@@ -49,6 +50,46 @@ def test_a_bare_file_is_served(tmp_path: Path) -> None:
     assert list(batch.columns) == ["a", "b"]
     assert outputs["sum"].tolist() == [[2, 2], [2, 2]]
     assert errors == {}
+
+
+def test_an_unknown_cache_policy_is_told_when_it_is_loaded(tmp_path: Path) -> None:
+    """With those that there are, and the file that says it."""
+    with pytest.raises(InvalidPackage, match=r"no cache policy 'fifo'; here are: lru, lfu, ttl"):
+        load(models.write_identity(tmp_path), '[cache]\npolicy = "fifo"\n')
+
+
+def test_only_what_is_shared_has_a_digest(tmp_path: Path) -> None:
+    """Reading every byte is for those whose answers leave the process."""
+    folder = models.write_identity(tmp_path)
+    package = read_package(folder, 1)
+    alone, sharing = (
+        ServableLoader(SystemClock(), Metrics(), share_answers=share).load(package, 1)
+        for share in (False, True)
+    )
+    assert (alone.content, alone.storing) == (None, False)
+    assert sharing.content == content_digest(package)
+    assert sharing.storing
+    (folder / "model.toml").write_text("[cache]\nstore = false\n")
+    package = read_package(folder, 1)
+    kept = ServableLoader(SystemClock(), Metrics(), share_answers=True).load(package, 1)
+    assert (kept.content, kept.caching, kept.storing) == (None, True, False)
+
+
+def test_files_that_change_while_they_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Are not served where answers are shared: nobody knows which content would have answered."""
+    folder = models.write_identity(tmp_path)
+    warm_up = ModelServable.warm_up
+
+    def changing(servable: ModelServable) -> None:
+        warm_up(servable)
+        (folder / "1" / "more.txt").write_text("late")
+
+    monkeypatch.setattr(ModelServable, "warm_up", changing)
+    loader = ServableLoader(SystemClock(), Metrics(), share_answers=True)
+    with pytest.raises(InvalidPackage, match="changed while they were loaded"):
+        loader.load(read_package(folder, 1), 1)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 4, 5, 8, 10])

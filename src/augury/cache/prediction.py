@@ -1,87 +1,39 @@
-"""Rows that were answered, and rows that are being answered.
+"""Rows that were answered: the first level of the prediction cache, in this process.
 
-A row asked for a second time is a *hit* when its answer is remembered, and *shared* when it is
-being computed just now: then both callers wait for the one computation (single flight).  Errors are
-handed to all who wait and never remembered.
+Each loaded version has a :class:`~augury.cache.shelf.Shelf` with a policy and bounds of its own, inside
+the bounds of the whole.  **The rule of shares**: a version may use what others leave free; when the
+whole is full, the one that holds the most gives first.  With *n* versions nobody who holds an *n*-th
+or less loses a row to another.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
+from augury.cache.policies.base import Policy
+from augury.cache.policies.lru import LeastRecentlyUsed
+from augury.cache.shelf import Shelf, Unwatched, Watch
 from augury.core.clock import Clock
 
-# Key, node of the ordered dict, entry, the value's own objects but its arrays; by tracemalloc.
-ENTRY_OVERHEAD_BYTES: Final = 530
+# Key, places in the shelf's dict and in its policy, entry, the value's own objects but its arrays; by
+# tracemalloc, the most of the three policies.
+ENTRY_OVERHEAD_BYTES: Final = 650
+
+# Beside its rows, and on top of them, a shelf holds questions up to this part of its bound.
+QUESTIONS_PART: Final = 16
 
 T = TypeVar("T")
 
 
-class Flight(Generic[T]):
-    """A computation that is under way, and how many wait for it.
-
-    Each who waits joins once and leaves once; when the last has left, an unfinished computation is
-    cancelled, so that rows whose callers have all gone leave the queue.
-    """
-
-    __slots__ = ("future", "waiters")
-
-    def __init__(self, future: asyncio.Future[T]) -> None:
-        self.future = future
-        self.waiters = 0
-
-    def join(self) -> None:
-        """One more waits."""
-        self.waiters += 1
-
-    def leave(self) -> None:
-        """One who joined waits no longer, answered or not."""
-        self.waiters -= 1
-        if self.waiters == 0 and not self.future.done():
-            self.future.cancel()
-
-
-async def settled(futures: Sequence[asyncio.Future[T]]) -> None:
-    """Return when all *futures* are done, failed ones included.
-
-    Unlike awaiting them one by one, being cancelled here does not cancel them: others may wait too.
-    """
-    pending = [future for future in futures if not future.done()]
-    if not pending:
-        return
-    waiter = pending[0].get_loop().create_future()
-    missing = len(pending)
-
-    def one_done(_: asyncio.Future[T]) -> None:
-        nonlocal missing
-        missing -= 1
-        if missing == 0 and not waiter.done():
-            waiter.set_result(None)
-
-    for future in pending:
-        future.add_done_callback(one_done)
-    await waiter
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry(Generic[T]):
-    value: T
-    expires_s: float
-    nbytes: int
-
-
 class PredictionCache(Generic[T]):
-    """Least recently used rows go first when the bytes are over the bound.
+    """All shelves, and the bounds that they share.
 
     Args:
         max_bytes: Bound on all remembered rows together, overhead included.
         clock: Monotonic time for expiry.
         nbytes: Bytes that a value holds.
-        on_change: Called with the bytes held, whenever they change.
+        max_entries: Bound on their number.
     """
 
     def __init__(
@@ -89,80 +41,85 @@ class PredictionCache(Generic[T]):
         max_bytes: int,
         clock: Clock,
         nbytes: Callable[[T], int],
-        on_change: Callable[[int], None] = lambda _: None,
+        *,
+        max_entries: int = 1 << 62,
     ) -> None:
         self.max_bytes = max_bytes
+        self.max_entries = max_entries
         self.bytes_held = 0
+        self._entries = 0
         self._clock = clock
         self._nbytes = nbytes
-        self._on_change = on_change
-        self._entries: OrderedDict[bytes, _Entry[T]] = OrderedDict()
-        self._flights: dict[bytes, Flight[T]] = {}
+        self._shelves: list[Shelf[T]] = []
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._entries
 
-    def get(self, key: bytes) -> T | None:
-        """The remembered row, or ``None``."""
-        entry = self._entries.get(key)
-        if entry is None:
-            return None
-        if entry.expires_s <= self._clock.monotonic():
-            self._drop(key)
-            self._on_change(self.bytes_held)
-            return None
-        self._entries.move_to_end(key)
-        return entry.value
-
-    def put(self, key: bytes, value: T, ttl_s: float) -> None:
-        """Remember *value* for *ttl_s* seconds; a value larger than the whole bound is not kept."""
-        nbytes = self._nbytes(value) + ENTRY_OVERHEAD_BYTES
-        self._drop(key)
-        if nbytes <= self.max_bytes:
-            self._entries[key] = _Entry(value, self._clock.monotonic() + ttl_s, nbytes)
-            self.bytes_held += nbytes
-        while self.bytes_held > self.max_bytes:
-            self._drop(next(iter(self._entries)))
-        self._on_change(self.bytes_held)
-
-    def flight(self, key: bytes) -> Flight[T] | None:
-        """The computation of *key* that is under way, if one is."""
-        flight = self._flights.get(key)
-        # A cancelled flight is no use to a newcomer; its callback is about to remove it.
-        return None if flight is None or flight.future.cancelled() else flight
-
-    def lead(
+    def open(
         self,
-        key: bytes,
-        future: asyncio.Future[T],
-        keep: Callable[[T], tuple[T, float] | None],
-    ) -> Flight[T]:
-        """Announce that *future* computes *key*.
+        policy: Policy | None = None,
+        *,
+        max_entries: int | None = None,
+        max_bytes: int | None = None,
+        watch: Watch | None = None,
+    ) -> Shelf[T]:
+        """A shelf for one version.
 
         Args:
-            key: The row's key.
-            future: Its computation.
-            keep: From the result, the value to remember and for how many seconds; ``None``: not.
-
-        Returns:
-            The flight that others who ask for *key* will find; nobody has joined it yet.
+            policy: Which of its rows goes first; ``None``: the least recently used.
+            max_entries: Its rows at most; ``None``, or more than the whole: as many as the whole.
+            max_bytes: Their bytes at most; as above.
+            watch: Told what it holds.
         """
-        flight = Flight(future)
-        self._flights[key] = flight
+        shelf: Shelf[T] = Shelf(
+            self,
+            policy or LeastRecentlyUsed(),
+            self._clock,
+            lambda value: self._nbytes(value) + ENTRY_OVERHEAD_BYTES,
+            max_entries=_least(max_entries, self.max_entries),
+            max_bytes=_least(max_bytes, self.max_bytes),
+            question_bytes=_least(max_bytes, self.max_bytes) // QUESTIONS_PART,
+            watch=watch or Unwatched(),
+        )
+        self._shelves.append(shelf)
+        return shelf
 
-        def landed(done: asyncio.Future[T]) -> None:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-            if done.cancelled() or done.exception() is not None:
-                return
-            kept = keep(done.result())
-            if kept is not None:
-                self.put(key, *kept)
+    def closed(self, shelf: Shelf[T]) -> None:
+        """For a shelf: it is no more."""
+        self._shelves.remove(shelf)
 
-        future.add_done_callback(landed)
-        return flight
+    def make_room(self, shelf: Shelf[T], nbytes: int) -> bool:
+        """For *shelf*: evict until one more row of *nbytes* fits; ``False``: it does not.
 
-    def _drop(self, key: bytes) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self.bytes_held -= entry.nbytes
+        The row counts as its shelf's own already: where that makes it the largest, it gives itself,
+        and where it holds nothing else, the row is not taken.
+        """
+
+        def bytes_then(one: Shelf[T]) -> int:
+            return one.bytes_held + (nbytes if one is shelf else 0)
+
+        def entries_then(one: Shelf[T]) -> int:
+            return len(one) + (1 if one is shelf else 0)
+
+        while self.bytes_held + nbytes > self.max_bytes:
+            largest = max(self._shelves, key=bytes_then)
+            if not len(largest):
+                return False
+            largest.evict("bytes")
+        while self._entries >= self.max_entries:
+            largest = max(self._shelves, key=entries_then)
+            if not len(largest):
+                return False
+            largest.evict("entries")
+        return True
+
+    def taken(self, entries: int, nbytes: int) -> None:
+        """For a shelf: it holds so much more."""
+        self._entries += entries
+        self.bytes_held += nbytes
+        while self.bytes_held > self.max_bytes:
+            max(self._shelves, key=lambda shelf: shelf.bytes_held).evict("bytes")
+
+
+def _least(own: int | None, whole: int) -> int:
+    return whole if own is None else min(own, whole)

@@ -7,7 +7,7 @@ refused: a misspelt key that is silently ignored costs somebody an afternoon.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -102,11 +102,43 @@ class BatchingTable(_Table):
 
 
 class CacheTable(_Table):
-    """``[cache]``: whether answers are remembered, and for how long."""
+    """``[cache]``: whether answers are remembered, how many, and for how long."""
 
-    enabled: bool = Field(True, description="Whether answers are remembered in the process.")
+    enabled: bool = Field(True, description="Whether answers are remembered at all.")
     ttl_s: Annotated[float, Field(gt=0)] = Field(
         5_184_000.0, description="Seconds for which they are; 60 days."
+    )
+    policy: str = Field(
+        "lru",
+        description="Which answer goes first when the process's cache is full: lru (the least "
+        "recently used), lfu (the least frequently used, with ageing) or ttl (the first to expire).",
+    )
+    max_entries: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Rows in the process at most; left out: as many as all models together."
+    )
+    max_bytes: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Bytes of these rows at most; left out: as many as all models together."
+    )
+    store: bool = Field(
+        True, description="Whether answers go into the store too, where `cache_store` allows it."
+    )
+
+
+class FeaturesTable(_Table):
+    """``[features.TABLE]``: what of a feature table is joined to each row before the model."""
+
+    entity: dict[str, str] = Field(
+        min_length=1,
+        description="Key column of the table to the callers' input that carries it; that one is "
+        "declared in `[signature.inputs.NAME]`.",
+    )
+    inputs: dict[str, str] = Field(
+        min_length=1, description="Feature to the model's input that it becomes."
+    )
+    on_missing: Literal["default", "refuse"] = Field(
+        "default",
+        description="What of an entity without a value: default takes the table's default, or "
+        "refuses the row if there is none; refuse always refuses it (422).",
     )
 
 
@@ -157,7 +189,9 @@ class ExampleTable(_Table):
     ``outputs`` may be left out; numbers are compared with the absolute tolerance ``atol``.
     """
 
-    inputs: dict[str, list[Any]] = Field(description="Input to its rows.")
+    inputs: dict[str, list[Any]] = Field(
+        description="Input to its rows; what [features] joins is stated too."
+    )
     outputs: dict[str, list[Any]] = Field({}, description="Output to the rows that must come.")
     atol: Annotated[float, Field(ge=0)] = Field(1e-3, description="Numbers may differ by so much.")
 
@@ -174,6 +208,9 @@ class Manifest(_Table):
     postprocess: tuple[TransformTable, ...] = Field(
         (), description="Steps after the model, in order."
     )
+    features: dict[str, FeaturesTable] = Field(
+        {}, description="Feature tables that are joined to each row, by name."
+    )
     instances: InstancesTable = Field(InstancesTable(), description="Batches at once.")
     batching: BatchingTable = Field(BatchingTable(), description="Sizes of batch and queue.")
     cache: CacheTable = Field(CacheTable(), description="Remembered answers.")
@@ -186,6 +223,11 @@ class Manifest(_Table):
             raise ValueError(
                 "with [[preprocess]] the callers' inputs are not the model file's: "
                 "declare them in [signature.inputs.NAME]"
+            )
+        if self.features and not self.signature.inputs:
+            raise ValueError(
+                "with [features] the callers' inputs are not the model file's: "
+                "declare them in [signature.inputs.NAME], without those that are joined"
             )
         if self.postprocess and not self.signature.outputs:
             raise ValueError(

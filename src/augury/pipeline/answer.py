@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from augury.batching.merge import gather_outputs
 from augury.batching.scheduler import WorkResult
@@ -11,6 +11,7 @@ from augury.core.errors import AuguryError, Unavailable
 from augury.core.request import InferRequest, InferResponse, Timing
 from augury.core.tensor import Array
 from augury.packages.reader import ModelPackage
+from augury.pipeline.remembered import Remembered
 
 
 class Answer:
@@ -27,10 +28,18 @@ class Answer:
         self.preprocess_s = 0.0
         self._parts: list[tuple[Sequence[int], WorkResult]] = []
 
-    def add_cached(self, row: int, result: WorkResult) -> None:
+    def add_cached(self, row: int, result: Remembered) -> None:
         """*row* was remembered."""
         self.cached.add(row)
         self._parts.append(((row,), result))
+
+    def computed(self) -> Iterator[tuple[int, dict[str, Array]]]:
+        """Each row that has an answer, and its outputs: views of one row."""
+        for rows, result in self._parts:
+            for position, row in enumerate(rows):
+                if row not in self.errors:
+                    own = slice(position, position + 1)
+                    yield row, {name: array[own] for name, array in result.outputs.items()}
 
     def refuse(self, rows: Iterable[int], error: AuguryError) -> None:
         """*rows* have no answer."""
@@ -45,6 +54,8 @@ class Answer:
         )
         if error is None:
             result = future.result()
+            if isinstance(result, Remembered):
+                self.cached.update(rows)
             self._parts.append((rows, result))
             self.errors.update((rows[row], fault) for row, fault in result.errors.items())
         elif isinstance(error, AuguryError):

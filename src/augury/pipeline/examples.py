@@ -13,6 +13,7 @@ from augury.core.signature import Signature, TensorSpec
 from augury.core.tensor import NUMPY_DTYPES, Array, bytes_column
 from augury.packages.manifest import ExampleTable
 from augury.packages.reader import ModelPackage
+from augury.pipeline.joining import Joins
 from augury.pipeline.transforms.base import Batch
 
 # Kinds of numpy's own reading that may become a datatype; integers alone become the others.
@@ -23,6 +24,8 @@ class Answering(Protocol):
     """What is needed of a servable to run its examples without a queue."""
 
     signature: Signature
+
+    joins: Joins | None
 
     @property
     def package(self) -> ModelPackage:
@@ -81,17 +84,50 @@ def run_examples(servable: Answering) -> list[str]:
     return faults
 
 
+def example_inputs(servable: Answering, example: ExampleTable) -> tuple[dict[str, Array], int]:
+    """The inputs of *example* as the model's steps see them, and the number of rows.
+
+    An example of a model that joins features states the joined inputs themselves, since there is no
+    store when a package is checked.  What only tells the entity may be stated too, for the API's
+    document; it is of no use here.
+
+    Raises:
+        InvalidInput: An unknown input, one that is missing, or values that do not fit.
+    """
+    specs = {spec.name: spec for spec in servable.signature.inputs}
+    joins = servable.joins
+    if joins is not None:
+        known = {spec.name: spec for spec in joins.native.inputs}
+        for name in joins.joined:
+            specs[name] = known.get(name) or _spec_of(name, example.inputs.get(name, []))
+    inputs: dict[str, Array] = {}
+    for name, values in example.inputs.items():
+        spec = specs.get(name)
+        if spec is None:
+            there = ", ".join(specs)
+            raise InvalidInput(f"unknown input {name!r}; the model's inputs are: {there}")
+        inputs[name] = column_from_values(spec, values)
+    if joins is not None:
+        inputs = joins.model_inputs(inputs)
+        for name in joins.spent - inputs.keys():
+            del specs[name]
+    return inputs, Signature(tuple(specs.values()), ()).validate(inputs)
+
+
+def _spec_of(name: str, values: list[Any]) -> TensorSpec:
+    """What a joined input for the steps before the model looks like: told by its values alone."""
+    first: Any = values[0] if values else 0
+    shape = np.shape(first)
+    while isinstance(first, list) and first:
+        first = first[0]
+    kinds = {str: "BYTES", bool: "BOOL", float: "FP32"}
+    return TensorSpec(name, kinds.get(type(first), "INT64"), shape)
+
+
 def _run_example(servable: Answering, example: ExampleTable) -> str:
     """What is wrong with the answer to *example*, or an empty text."""
     signature = servable.signature
-    inputs: dict[str, Array] = {}
-    for name, values in example.inputs.items():
-        spec = signature.input(name)
-        if spec is None:
-            known = ", ".join(spec.name for spec in signature.inputs)
-            return f"unknown input {name!r}; the model's inputs are: {known}"
-        inputs[name] = column_from_values(spec, values)
-    rows = signature.validate(inputs)
+    inputs, rows = example_inputs(servable, example)
     batch = servable.preprocess(inputs, rows, {})
     if batch.errors:
         row, error = next(iter(batch.errors.items()))

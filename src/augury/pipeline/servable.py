@@ -11,17 +11,24 @@ from typing import Any
 import numpy as np
 
 from augury.batching.merge import gather_outputs
-from augury.batching.scheduler import Scheduler
+from augury.batching.scheduler import Scheduler, WorkResult
+from augury.cache.flight import Flights
+from augury.cache.key import RowKeys, content_identity, load_identity
+from augury.cache.policies.base import Policy
+from augury.cache.policies.registry import POLICIES
 from augury.core.clock import Clock
-from augury.core.errors import AuguryError, InvalidPackage, RuntimeFailed
+from augury.core.errors import AuguryError, InvalidPackage, NotFound, RuntimeFailed
 from augury.core.signature import Signature
 from augury.core.tensor import NUMPY_DTYPES, Array, Columns, zero_rows
 from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics, VersionMetrics
+from augury.packages.digest import content_digest, file_stamps
 from augury.packages.manifest import InstancesTable
 from augury.packages.reader import MANIFEST_NAME, ModelPackage, read_manifest_files
 from augury.pipeline.agreement import signature_faults
 from augury.pipeline.examples import run_examples
+from augury.pipeline.joining import joins_of
+from augury.pipeline.remembered import PredictionRows, RowShelf
 from augury.pipeline.transforms.base import Batch, TransformContext
 from augury.pipeline.transforms.registry import build_transforms
 from augury.runtimes.base import RuntimeOptions
@@ -62,6 +69,8 @@ class ModelServable:
         clock: Monotonic time.
         metrics: Where batches are counted.
         cores: Cores to plan for; default: those that this process may use.
+        content: Digest of what decides its answers, where these are shared with other processes;
+            ``None``: they are remembered in this one only.
 
     Raises:
         InvalidPackage: The package cannot be served.
@@ -75,9 +84,9 @@ class ModelServable:
         clock: Clock,
         metrics: Metrics,
         cores: int | None = None,
+        content: str | None = None,
     ) -> None:
         self._package = package
-        self.generation = generation
         manifest = package.manifest
         self.instances = choose_instances(manifest.instances, cores or len(os.sched_getaffinity(0)))
         options = RuntimeOptions(threads=self.instances.threads, instances=self.instances.count)
@@ -88,7 +97,21 @@ class ModelServable:
         self._before = build_transforms(manifest.preprocess, context, "preprocess")
         self._after = build_transforms(manifest.postprocess, context, "postprocess")
         self._outputs = tuple(spec.name for spec in self.signature.outputs)
+        # What is joined to each row before the steps; None for models without [features].
+        self.joins = joins_of(manifest, self.native)
         self.metrics = VersionMetrics(metrics, package.name, package.version)
+        self.version_label = str(package.version)
+        self.caching = manifest.cache.enabled
+        self.content = content
+        self.storing = self.caching and content is not None
+        self.keys = RowKeys(
+            load_identity(package.name, package.version, generation)
+            if content is None
+            else content_identity(package.name, package.version, content)
+        )
+        self.flights: Flights[WorkResult] = Flights()
+        self._policy = _policy(package)
+        self._shelf: RowShelf | None = None
         fixed = self._runtime.fixed_rows
         self.scheduler = Scheduler(
             f"{package.name}/{package.version}",
@@ -112,6 +135,8 @@ class ModelServable:
         batch = Batch(columns=columns, rows=rows, parameters=parameters)
         for step in self._before:
             step(batch)
+        if self.joins is not None:
+            self.joins.drop_spent(batch.columns)
         return batch
 
     def run_batch(
@@ -161,12 +186,30 @@ class ModelServable:
         if not manifest.examples:
             self._warm_up_on_zeros()
 
+    def shelf_in(self, cache: PredictionRows) -> RowShelf:
+        """The place of this version's rows in *cache*, from the first time on the same."""
+        if self._shelf is None:
+            table = self._package.manifest.cache
+            self._shelf = cache.open(
+                self._policy,
+                max_entries=table.max_entries,
+                max_bytes=table.max_bytes,
+                watch=self.metrics,
+            )
+        return self._shelf
+
+    def stored_name(self, key: bytes) -> str:
+        """Under which name the row *key* lies in a store."""
+        return f"answer:{self._package.name}:{self._package.version}:{key.hex()}"
+
     def start(self) -> None:
         self.scheduler.start(asyncio.get_running_loop())
 
     async def close(self) -> None:
         await self.scheduler.close()
         self._runtime.close()
+        if self._shelf is not None:
+            self._shelf.close()
 
     def _warm_up_on_zeros(self) -> None:
         """Run one row of zeros, sizes that are open taken as 1.
@@ -206,11 +249,13 @@ class ServableLoader:
     Args:
         clock: Monotonic time.
         metrics: Where batches are counted.
+        share_answers: Whether answers are remembered where other processes find them.
     """
 
-    def __init__(self, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, clock: Clock, metrics: Metrics, *, share_answers: bool = False) -> None:
         self._clock = clock
         self._metrics = metrics
+        self._share_answers = share_answers
 
     def load(self, package: ModelPackage, generation: int) -> ModelServable:
         """A servable that has answered its examples.
@@ -218,9 +263,31 @@ class ServableLoader:
         Raises:
             InvalidPackage: The package cannot be served.
         """
-        servable = ModelServable(package, generation, clock=self._clock, metrics=self._metrics)
+        table = package.manifest.cache
+        sharing = self._share_answers and table.enabled and table.store
+        content = content_digest(package) if sharing else None
+        stamps = file_stamps(package) if sharing else ()
+        servable = ModelServable(
+            package, generation, clock=self._clock, metrics=self._metrics, content=content
+        )
         servable.warm_up()
+        if sharing and file_stamps(package) != stamps:
+            raise InvalidPackage(
+                "its files changed while they were loaded; move a version into the repository when "
+                "it is whole",
+                path=str(package.path),
+            )
         return servable
+
+
+def _policy(package: ModelPackage) -> Policy:
+    name = package.manifest.cache.policy
+    try:
+        return POLICIES.get(name)()
+    except (NotFound, ImportError) as error:
+        path = package.path.parent / MANIFEST_NAME
+        told = error.message if isinstance(error, NotFound) else str(error)
+        raise InvalidPackage(f"[cache] policy: {told}", path=str(path)) from None
 
 
 def _fill_up(array: Array, rows: int) -> Array:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from types import TracebackType
 from typing import Any, Final
 
 from augury.core.errors import ClientGone, InvalidInput, TooLarge
@@ -95,17 +95,41 @@ async def reply(
     await send({"type": "http.response.body", "body": body})
 
 
-class _Watch:
-    """Cancels a task when its client hangs up."""
+class cancelled_when_client_goes:  # noqa: N801 - reads as what it does, like contextlib's
+    """While the block runs, a client that hangs up cancels it; the body has been read before.
 
-    __slots__ = ("_receive", "_task", "_timer", "_watcher", "gone")
+    Args:
+        receive: Of the request.
 
-    def __init__(self, receive: Receive, task: asyncio.Task[Any]) -> None:
+    Raises:
+        ClientGone: That happened.
+    """
+
+    __slots__ = ("_gone", "_receive", "_task", "_timer", "_watcher")
+
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._task = task
         self._watcher: asyncio.Task[None] | None = None
-        self.gone = False
+        self._gone = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine always runs in a task here
+        self._task: asyncio.Task[Any] = task
         self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._gone and isinstance(error, asyncio.CancelledError):
+            self._task.uncancel()
+            raise ClientGone("the client hung up before the answer was ready") from None
 
     def _start(self) -> None:
         self._watcher = asyncio.create_task(self._watch())
@@ -113,31 +137,5 @@ class _Watch:
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self.gone = True
+        self._gone = True
         self._task.cancel()
-
-    def stop(self) -> None:
-        self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-
-
-@contextmanager
-def cancelled_when_client_goes(receive: Receive) -> Iterator[None]:
-    """While the block runs, a client that hangs up cancels it; the body has been read before.
-
-    Raises:
-        ClientGone: That happened.
-    """
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine always runs in a task here
-    watch = _Watch(receive, task)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not watch.gone:
-            raise
-        task.uncancel()
-        raise ClientGone("the client hung up before the answer was ready") from None
-    finally:
-        watch.stop()

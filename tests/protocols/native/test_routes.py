@@ -10,7 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from augury.core.caller import SCOPE_KEY, Caller
 from augury.core.clock import SystemClock
+from augury.core.errors import Overloaded
 from augury.observe.metrics import Metrics
 from augury.protocols.asgi import Message, Scope
 from augury.protocols.native.routes import PredictRoute, Target, parse_path
@@ -255,6 +257,123 @@ class TestCaching:
         for headers in ({}, {"Cache-Control": "max-age=0"}):
             await served.predict("mood", GOOD, headers=headers)
         assert served.count("augury_batch_rows_count", model="mood", version="2") == 1
+
+    async def test_no_cache_refreshes_what_is_remembered(self, served: InProcess) -> None:
+        """What was computed anew is remembered: the next who asks gets that."""
+        for headers in ({"Cache-Control": "no-cache"}, {}, {}):
+            assert (await served.predict("mood", GOOD, headers=headers)).status_code == 200
+        assert served.count("augury_batch_rows_count", model="mood", version="2") == 1
+
+    @pytest.mark.parametrize("value", ["no-store", "No-Store, no-cache"])
+    async def test_no_store_leaves_nothing_behind(self, served: InProcess, value: str) -> None:
+        """It is computed, and not remembered, however often it is asked."""
+        for _ in range(2):
+            await served.predict("mood", GOOD, headers={"Cache-Control": value})
+        assert served.count("augury_batch_rows_count", model="mood", version="2") == 2
+        assert not served.count("augury_cache_entries", model="mood", version="2")
+
+    async def test_a_remembered_answer_is_the_computed_one(self, served: InProcess) -> None:
+        """Byte for byte but for its times, which are none: the first, the second, and later ones."""
+        answers = [
+            (await served.predict("mood", GOOD, {"text": "bad"}, GOOD)).content for _ in range(4)
+        ]
+        rows = {answer.partition(b',"timing"')[0] for answer in answers}
+        assert len(rows) == 1
+        for answer in answers[1:]:
+            timing = json.loads(answer)["timing"]
+            assert timing.pop("total_ms") < 1000
+            assert timing == {"preprocess_ms": 0, "queue_ms": 0, "runtime_ms": 0}
+        labels = {"model": "mood", "level": "process"}
+        assert served.count("augury_cache_lookups_total", result="hit", **labels) == 9
+        assert served.count(
+            "augury_requests_total", model="mood", version="2", protocol="native", code="200"
+        )
+
+    async def test_the_same_bytes_ask_each_version_for_its_own(self, served: InProcess) -> None:
+        """What is remembered of one version answers for no other, nor for another model."""
+        for _ in range(3):
+            for path, version in (("", "2"), ("/versions/1", "1"), ("/labels/stable", "1")):
+                answer = (await served.predict("mood", GOOD, path=path)).json()
+                assert answer["version"] == version
+            assert (await served.predict("picky", GOOD)).status_code == 400
+        assert served.count("augury_batch_rows_count", model="mood", version="1") == 1
+        assert served.count("augury_batch_rows_count", model="mood", version="2") == 1
+
+    async def test_headers_count_for_remembered_answers_too(self, served: InProcess) -> None:
+        """A timeout that is none is refused, whatever is remembered."""
+        for _ in range(3):
+            assert (await served.predict("mood", GOOD)).status_code == 200
+            response = await served.predict("mood", GOOD, headers={"X-Request-Timeout": "soon"})
+            assert (response.status_code, code(response)) == (400, "invalid_input")
+
+    async def test_parameters_are_part_of_the_question(self, served: InProcess) -> None:
+        """Other parameters are another row; other spellings of the same row are not."""
+        for content, computed in (
+            (b'{"rows": [{"text": "a good day"}]}', 1),
+            (b'{"rows":[{"text":"a good\\u0020day"}]}', 1),
+            (b'{"rows": [{"text": "a good day"}], "parameters": {"a": 1}}', 2),
+            (b'{"parameters": {"a": 1}, "rows": [{"text": "a good day"}]}', 2),
+            (b'{"rows": [{"text": "a good day"}], "parameters": {"a": 2}}', 3),
+        ):
+            for _ in range(3):
+                response = await served.client.post("/api/models/mood/predict", content=content)
+                assert response.json()["rows"][0]["label"] == "good"
+            assert served.count("augury_batch_rows_count", model="mood", version="2") == computed
+
+    async def test_errors_are_told_anew_each_time(self, served: InProcess) -> None:
+        """A row that fails is asked of the model again, among remembered ones too."""
+        for _ in range(3):
+            rows = (await served.predict("picky", {"x": [1, 2]}, {"x": [-1, 2]})).json()["rows"]
+            assert rows[0] == {"y": [1, 1]}
+            assert rows[1]["error"]["code"] == "runtime_failed"
+
+
+class TestQuotas:
+    class Purse:
+        """A quota of so many rows."""
+
+        def __init__(self, rows: int) -> None:
+            self.rows = rows
+
+        def charge(self, rows: int) -> None:
+            if rows > self.rows:
+                raise Overloaded("the quota is used up", retry_after_s=3)
+            self.rows -= rows
+
+    async def ask(self, served: InProcess, purse: Purse, *rows: Any, model: str = "mood") -> int:
+        """The status of a request by the owner of *purse*."""
+        application = served.application
+        core = application.core
+        route = PredictRoute(core.engine, core.metrics, core.clock, max_body_bytes=4096)
+        asked = scope("/")
+        asked[SCOPE_KEY] = Caller("key:test", frozenset({"predict"}), purse)
+        talk = Conversation(body(*rows))
+        await route(Target(model), asked, talk.receive, talk.send)
+        if talk.status == 429:
+            assert (b"retry-after", b"3") in talk.sent[0]["headers"]
+        return talk.status
+
+    async def test_each_row_is_charged(self, served: InProcess) -> None:
+        """Remembered or computed, good or bad; over the quota nothing is computed."""
+        purse = self.Purse(9)
+        for _ in range(3):
+            assert await self.ask(served, purse, GOOD, {"text": 7}, GOOD) == 200
+        assert purse.rows == 0
+        assert await self.ask(served, purse, {"text": "something new"}) == 429
+        assert await self.ask(served, purse, GOOD) == 429
+        assert served.count("augury_batch_rows_count", model="mood", version="2") == 1
+
+    async def test_remembered_rows_are_charged_too(self, served: InProcess) -> None:
+        """However they are found."""
+        purse = self.Purse(4)
+        statuses = [await self.ask(served, purse, GOOD) for _ in range(6)]
+        assert statuses == [200] * 4 + [429] * 2
+
+    async def test_what_asks_nobody_is_not_charged(self, served: InProcess) -> None:
+        """A model that there is not."""
+        purse = self.Purse(1)
+        assert await self.ask(served, purse, GOOD, model="none") == 404
+        assert purse.rows == 1
 
 
 class TestBodies:

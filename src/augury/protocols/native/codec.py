@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Final
@@ -29,7 +29,7 @@ from augury.core.errors import (
     UnlikeRows,
     WrongType,
 )
-from augury.core.request import InferResponse
+from augury.core.request import InferResponse, Timing
 from augury.core.signature import Signature, TensorSpec
 from augury.core.tensor import NUMPY_DTYPES, Array, bytes_column
 from augury.protocols.native.errors import row_problem
@@ -120,6 +120,11 @@ def _no_number(word: str) -> float:
 def decode_rows(rows: Sequence[dict[str, Any]], signature: Signature) -> DecodedRows:
     """Turn JSON *rows* into the columns that *signature* wants."""
     specs = signature.inputs
+    if len(specs) == 1 and specs[0].datatype == "BYTES" and not specs[0].shape:
+        texts = _plain_texts(specs[0].name, rows)
+        if texts is not None:
+            count = len(texts)
+            return DecodedRows({specs[0].name: bytes_column(texts)}, list(range(count)), {}, count)
     decoded = DecodedRows({}, [], {}, len(rows))
     columns: list[list[list[Any]]] = [[] for _ in specs]
     shapes: list[tuple[int, ...]] = []
@@ -147,18 +152,65 @@ def decode_rows(rows: Sequence[dict[str, Any]], signature: Signature) -> Decoded
     return decoded
 
 
+def _plain_texts(name: str, rows: Sequence[dict[str, Any]]) -> list[bytes] | None:
+    """The texts of rows that hold one each and nothing else; ``None`` when one is otherwise.
+
+    What most requests are, in a fifth of the time.
+    """
+    texts = []
+    for row in rows:
+        text = row.get(name)
+        if type(text) is not str or len(row) != 1:
+            return None
+        try:
+            texts.append(text.encode())
+        except UnicodeEncodeError:
+            return None
+    return texts
+
+
 def encode_response(response: InferResponse, decoded: DecodedRows, signature: Signature) -> bytes:
     """The answer's JSON, rows in the order of the request."""
+    rows = encode_rows(response, decoded, signature)
+    return _encode_answer(response.model, response.version, rows, response.timing)
+
+
+def encode_fragment(outputs: Mapping[str, Array], signature: Signature) -> bytes:
+    """One row that has an answer, as it stands in an answer's JSON."""
+    names, columns = _columns(outputs, signature)
+    return _encoder.encode(_row(names, columns, 0))
+
+
+def encode_fragments(model: str, version: str, fragments: Sequence[bytes], total_s: float) -> bytes:
+    """The answer's JSON from the *fragments* of its rows, which were all remembered.
+
+    Args:
+        model: Its name, which needs no escape.
+        version: Its version.
+        fragments: From :func:`encode_fragment`.
+        total_s: Seconds that the answer took.
+    """
+    return b"".join(
+        (
+            f'{{"model":"{model}","version":"{version}","rows":['.encode(),
+            b",".join(fragments),
+            b'],"timing":{"preprocess_ms":0.0,"queue_ms":0.0,"runtime_ms":0.0,"total_ms":',
+            f"{round(total_s * 1e3, 3)}}}}}".encode(),
+        )
+    )
+
+
+def _encode_answer(model: str, version: int, rows: Sequence[Any], timing: Timing) -> bytes:
     return _encoder.encode(
         {
-            "model": response.model,
-            "version": str(response.version),
-            "rows": encode_rows(response, decoded, signature),
+            "model": model,
+            "version": str(version),
+            "rows": rows,
             "timing": {
-                "preprocess_ms": round(response.timing.preprocess_s * 1e3, 3),
-                "queue_ms": round(response.timing.queue_s * 1e3, 3),
-                "runtime_ms": round(response.timing.runtime_s * 1e3, 3),
-                "total_ms": round(response.timing.total_s * 1e3, 3),
+                "preprocess_ms": round(timing.preprocess_s * 1e3, 3),
+                "queue_ms": round(timing.queue_s * 1e3, 3),
+                "runtime_ms": round(timing.runtime_s * 1e3, 3),
+                "total_ms": round(timing.total_s * 1e3, 3),
             },
         }
     )
@@ -168,13 +220,7 @@ def encode_rows(
     response: InferResponse, decoded: DecodedRows, signature: Signature
 ) -> list[dict[str, Any]]:
     """One object for each row of the request: its outputs, or its error."""
-    names: list[str] = []
-    columns: list[list[Any]] = []
-    for spec in signature.outputs:
-        array = response.outputs.get(spec.name)
-        if array is not None:
-            names.append(spec.name)
-            columns.append(_values(spec, array))
+    names, columns = _columns(response.outputs, signature)
     errors = row_errors(response, decoded)
     answered = iter(range(len(decoded.positions)))
     rows = []
@@ -184,8 +230,20 @@ def encode_rows(
         if error is not None:
             rows.append({"error": row_problem(error)})
         else:
-            rows.append({name: column[index] for name, column in zip(names, columns, strict=True)})
+            rows.append(_row(names, columns, index))
     return rows
+
+
+def _columns(
+    outputs: Mapping[str, Array], signature: Signature
+) -> tuple[list[str], list[list[Any]]]:
+    """Names of the outputs that there are, and the JSON values of their rows."""
+    specs = [spec for spec in signature.outputs if spec.name in outputs]
+    return [spec.name for spec in specs], [_values(spec, outputs[spec.name]) for spec in specs]
+
+
+def _row(names: Sequence[str], columns: Sequence[list[Any]], index: int) -> dict[str, Any]:
+    return {name: column[index] for name, column in zip(names, columns, strict=True)}
 
 
 def row_errors(response: InferResponse | None, decoded: DecodedRows) -> dict[int, AuguryError]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter
@@ -96,9 +97,17 @@ def describe(manager: Manager, name: str) -> ModelModel:
 
 
 def example_row(servable: ModelServable) -> dict[str, Any] | None:
-    """The first row of the package's first example, or ``None``."""
+    """The first row of the package's first example, or ``None``.
+
+    An example of a model that joins features tells what is joined; callers send the other inputs, all
+    of which it has to tell to serve as theirs.
+    """
     for example in servable.package.manifest.examples:
-        return {name: values[0] for name, values in example.inputs.items() if values}
+        row = {name: values[0] for name, values in example.inputs.items() if values}
+        if servable.joins is None:
+            return row
+        names = [spec.name for spec in servable.signature.inputs]
+        return {name: row[name] for name in names} if row.keys() >= set(names) else None
     return None
 
 
@@ -119,8 +128,14 @@ def _version(harness: Harness, labels: dict[str, int]) -> VersionModel:
         ),
         signature=_signature(loaded.signature) if loaded else None,
         example={"rows": [row]} if row else None,
-        provenance=dict(package.provenance) if package else {},
+        provenance=_provenance(package.provenance, loaded) if package else {},
     )
+
+
+def _provenance(record: Mapping[str, Any], loaded: ModelServable | None) -> dict[str, Any]:
+    """The training's *record*, and the digest under which answers are shared, if they are."""
+    content = {"content_digest": loaded.content} if loaded and loaded.content else {}
+    return {**record, **content}
 
 
 def _signature(signature: Signature) -> SignatureModel:

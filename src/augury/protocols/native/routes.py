@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Final, cast
+from collections.abc import Sequence
+from typing import Final, NamedTuple, cast
 
+from augury.core.caller import caller_of
 from augury.core.clock import Clock
 from augury.core.errors import (
     AuguryError,
@@ -19,6 +20,7 @@ from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics
 from augury.packages.reader import parse_version
 from augury.pipeline.engine import Engine
+from augury.pipeline.remembered import KnownRows
 from augury.pipeline.servable import ModelServable
 from augury.protocols.asgi import (
     Headers,
@@ -26,14 +28,14 @@ from augury.protocols.asgi import (
     Scope,
     Send,
     cancelled_when_client_goes,
-    header,
     read_body,
     reply,
 )
 from augury.protocols.native.codec import (
-    PredictBody,
     decode_body,
     decode_rows,
+    encode_fragment,
+    encode_fragments,
     encode_response,
     row_errors,
 )
@@ -48,14 +50,16 @@ from augury.protocols.native.errors import (
 PREFIX: Final = "/api/models/"
 SUFFIX: Final = "/predict"
 
+# Under this name rows keep their JSON beside their tensors.
+DIALECT: Final = "native"
+
 # A day.  Timers of the event loop overflow at some 10¹⁰ seconds.
 _LONGEST_TIMEOUT_S: Final = 86_400.0
 
 _log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """Which model a path names."""
 
     model: str
@@ -82,13 +86,35 @@ def parse_path(path: str) -> Target | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     """What became of a request: *body* with *error* ``None``, or the error that no row escaped."""
 
     version: str = ""
     body: bytes = b""
     error: AuguryError | None = None
+
+
+class _Wishes(NamedTuple):
+    """What a request's headers ask for, besides an answer."""
+
+    timeout: bytes | None
+    use_cache: bool
+    refresh: bool
+
+    @property
+    def remembered(self) -> bool:
+        """Whether a remembered answer will do."""
+        return self.use_cache and not self.refresh
+
+
+class _Asked(NamedTuple):
+    """A request whose answer may take its time."""
+
+    body: bytes
+    wishes: _Wishes
+    scope: Scope
+    receive: Receive
+    started_s: float
 
 
 class PredictRoute:
@@ -122,10 +148,20 @@ class PredictRoute:
         started_s = self._clock.monotonic()
         model, status = target.model, 200
         try:
-            headers: Headers = scope["headers"]
-            asked = decode_body(await read_body(receive, headers, self._max_body_bytes))
-            with cancelled_when_client_goes(receive):
-                outcome = await self._predict(target, headers, asked, started_s)
+            body = await read_body(receive, scope["headers"], self._max_body_bytes)
+            wishes = _wishes(scope["headers"])
+            with self._engine.lease(target.model, _version(target), target.label) as leased:
+                servable = cast("ModelServable", leased)
+                known: KnownRows | None = None
+                if wishes.remembered:
+                    known = self._engine.asked_before(servable, (DIALECT, body))
+                if known is not None:
+                    _deadline(wishes, started_s)
+                    caller_of(scope).charge(len(known.rows))
+                    outcome = self._remembered(servable, known, started_s)
+                else:
+                    asked = _Asked(body, wishes, scope, receive, started_s)
+                    outcome = await self._answer(servable, asked)
         except AuguryError as raised:
             outcome = _Outcome(body=problem_body(raised), error=raised)
         except Exception as raised:  # noqa: BLE001 - a fault of ours is told without its details
@@ -142,40 +178,60 @@ class PredictRoute:
             model, outcome.version, "native", status, self._clock.monotonic() - started_s
         )
 
-    async def _predict(
-        self, target: Target, headers: Headers, asked: PredictBody, started_s: float
-    ) -> _Outcome:
-        if len(asked.rows) > self._max_rows:
+    async def _answer(self, servable: ModelServable, asked: _Asked) -> _Outcome:
+        """Answer what is not known to have been asked before."""
+        wishes = asked.wishes
+        body = decode_body(asked.body)
+        deadline_s = _deadline(wishes, asked.started_s)
+        self._charge(len(body.rows), asked.scope)
+        decoded = decode_rows(body.rows, servable.signature)
+        keys: Sequence[bytes] | None = None
+        if wishes.remembered and not decoded.errors:
+            keys = self._engine.keys(servable, decoded.inputs, decoded.rows, body.parameters)
+        if keys is not None:
+            known = self._engine.known(servable, keys, (DIALECT, asked.body))
+            if known is not None:
+                return self._remembered(servable, known, asked.started_s)
+        # Up to twenty times the body's size: not to be kept while the rows wait.
+        body.rows.clear()
+        response: InferResponse | None = None
+        if decoded.positions:
+            request = InferRequest(
+                model=servable.package.name,
+                version=servable.package.version,
+                inputs=decoded.inputs,
+                parameters=body.parameters,
+                deadline_s=deadline_s,
+                use_cache=wishes.use_cache,
+                refresh=wishes.refresh,
+            )
+            with cancelled_when_client_goes(asked.receive):
+                response = await self._engine.infer_leased(servable, request, keys)
+        errors = row_errors(response, decoded)
+        if response is not None and len(errors) < decoded.rows:
+            answer = encode_response(response, decoded, servable.signature)
+            return _Outcome(servable.version_label, answer)
+        rows = [{"error": row_problem(errors[row])} for row in range(decoded.rows)]
+        return _Outcome(servable.version_label, problem_body(errors[0], rows=rows), errors[0])
+
+    def _charge(self, rows: int, scope: Scope) -> None:
+        """Refuse more rows than one request, or this caller, may ask for."""
+        if rows > self._max_rows:
             raise TooLarge(
-                f"{len(asked.rows)} rows in one request, the limit is {self._max_rows} "
+                f"{rows} rows in one request, the limit is {self._max_rows} "
                 "(max_request_rows); send several requests",
-                rows=len(asked.rows),
+                rows=rows,
                 limit=self._max_rows,
             )
-        deadline_s = _deadline(headers, started_s)
-        with self._engine.lease(target.model, _version(target), target.label) as leased:
-            servable = cast(ModelServable, leased)
-            signature, version = servable.signature, servable.package.version
-            decoded = decode_rows(asked.rows, signature)
-            # Up to twenty times the body's size: not to be kept while the rows wait.
-            asked.rows.clear()
-            response: InferResponse | None = None
-            if decoded.positions:
-                request = InferRequest(
-                    model=target.model,
-                    version=version,
-                    inputs=decoded.inputs,
-                    parameters=asked.parameters,
-                    deadline_s=deadline_s,
-                    use_cache=_may_use_cache(headers),
-                )
-                response = await self._engine.infer(request)
-            errors = row_errors(response, decoded)
-            if response is not None and len(errors) < decoded.rows:
-                answer = encode_response(response, decoded, signature)
-                return _Outcome(str(version), answer)
-            rows = [{"error": row_problem(errors[row])} for row in range(decoded.rows)]
-            return _Outcome(str(version), problem_body(errors[0], rows=rows), errors[0])
+        caller_of(scope).charge(rows)
+
+    def _remembered(self, servable: ModelServable, known: KnownRows, started_s: float) -> _Outcome:
+        """The answer when this process remembers every row: there was nothing to wait for."""
+        signature, version = servable.signature, servable.version_label
+        fragments = known.fragments(DIALECT, lambda outputs: encode_fragment(outputs, signature))
+        total_s = self._clock.monotonic() - started_s
+        body = encode_fragments(servable.package.name, version, fragments, total_s)
+        return _Outcome(version, body)
 
     def _known(self, model: str) -> str:
         """*model*, or nothing when it is a caller's invention, which must not become a label."""
@@ -197,23 +253,33 @@ def _version(target: Target) -> int | None:
     return version
 
 
-def _deadline(headers: Headers, started_s: float) -> float | None:
+def _wishes(headers: Headers) -> _Wishes:
+    """Read the headers that matter here, all in one pass."""
+    timeout: bytes | None = None
+    use_cache, refresh = True, False
+    for name, value in headers:
+        if name == b"cache-control":
+            directives = value.lower()
+            # As RFC 9111 has it: what is stored will not do, but what is computed may be stored,
+            # unless that is forbidden too.
+            refresh = refresh or b"no-cache" in directives
+            use_cache = use_cache and b"no-store" not in directives
+        elif name == b"x-request-timeout" and timeout is None:
+            timeout = value
+    return _Wishes(timeout, use_cache, refresh)
+
+
+def _deadline(wishes: _Wishes, started_s: float) -> float | None:
     """Monotonic deadline from ``X-Request-Timeout`` in seconds, or ``None``."""
-    value = header(headers, b"x-request-timeout")
-    if value is None:
+    if wishes.timeout is None:
         return None
     try:
-        timeout_s = float(value)
+        timeout_s = float(wishes.timeout)
     except ValueError:
         timeout_s = math.nan
     if not 0 < timeout_s < math.inf:
         raise InvalidInput(
-            f"X-Request-Timeout is {value.decode('latin-1')[:40]!r}; send seconds above 0, like 0.5"
+            f"X-Request-Timeout is {wishes.timeout.decode('latin-1')[:40]!r}; send seconds above 0, "
+            "like 0.5"
         )
     return started_s + min(timeout_s, _LONGEST_TIMEOUT_S)
-
-
-def _may_use_cache(headers: Headers) -> bool:
-    """Whether a remembered answer will do."""
-    value = header(headers, b"cache-control")
-    return value is None or b"no-cache" not in value.lower()
