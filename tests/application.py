@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,20 @@ class InProcess:
 
 
 @asynccontextmanager
-async def in_process(repository: Path, **settings: Any) -> AsyncIterator[InProcess]:
-    """The application over *repository*, as ``augury serve`` builds it."""
-    chosen = Settings(store="memory://", model_control="none", **settings)
+async def in_process(
+    repository: Path, *, headers: Mapping[str, str] | None = None, **settings: Any
+) -> AsyncIterator[InProcess]:
+    """The application over *repository*, as ``augury serve`` builds it.
+
+    Args:
+        repository: The models.
+        headers: Sent with each request of its client.
+        **settings: In the place of defaults.
+    """
+    chosen = Settings(**{"store": "memory://", "model_control": "none", **settings})
     async with open_application(chosen, repository, ()) as application:
         transport = httpx2.ASGITransport(app=application.edge)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://augury") as client:
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://localhost", headers=headers
+        ) as client:
             yield InProcess(application, client)

@@ -75,11 +75,11 @@ class Wire:
 
 def get(path: str, *headers: str, version: str = "1.1") -> bytes:
     """A GET request."""
-    lines = [f"GET {path} HTTP/{version}", "Host: augury", *headers]
+    lines = [f"GET {path} HTTP/{version}", "Host: localhost", *headers]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 def post(path: str, body: bytes, *headers: str, version: str = "1.1") -> bytes:
     """A POST request with its length."""
-    lines = [f"POST {path} HTTP/{version}", "Host: augury", f"Content-Length: {len(body)}"]
+    lines = [f"POST {path} HTTP/{version}", "Host: localhost", f"Content-Length: {len(body)}"]
     return ("\r\n".join([*lines, *headers]) + "\r\n\r\n").encode() + body

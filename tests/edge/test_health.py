@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx2
+from fastapi import FastAPI
+
+from augury.edge.health import router
 from tests.application import InProcess, in_process
 from tests.models import write_identity
 
@@ -53,6 +57,23 @@ async def test_not_ready_while_draining(served: InProcess) -> None:
     served.application.drain.begun = True
     assert await readiness(served) == (503, ["draining"])
     assert (await served.predict("identity", {"x": [1, 2]})).status_code == 200
+
+
+async def test_degraded_is_ready(served: InProcess) -> None:
+    """A store that cannot be reached is told, and is no reason to send requests elsewhere."""
+    app = FastAPI()
+    faults = ["store redis://cache:6379/0: cannot be reached since 2026-01-01T00:00:00Z (refused)"]
+    manager, drain = served.application.core.manager, served.application.drain
+    app.include_router(
+        router(manager, drain, ready_without_models=False, degradations=lambda: list(faults))
+    )
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://augury") as client:
+        response = await client.get("/readyz")
+        assert response.status_code == 200
+        assert response.json() == {"ready": True, "reasons": [], "degraded": faults}
+        faults.clear()
+        assert (await client.get("/readyz")).json()["degraded"] == []
 
 
 async def test_alive_whatever_the_models_do(tmp_path: Path) -> None:

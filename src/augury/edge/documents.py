@@ -1,4 +1,7 @@
-"""``/openapi.json``, typed from the models that are ready, and ``/docs``, which shows it."""
+"""``/openapi.json``, typed from the models that are ready, and ``/docs``, which shows it.
+
+What an operation needs is told from the same table by which it is guarded.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,49 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from starlette.staticfiles import StaticFiles
 
+from augury.core.caller import Caller
+from augury.edge.auth.scopes import required_scope
 from augury.lifecycle.manager import Manager
 from augury.protocols.native.schema import PROBLEM, PROBLEM_SCHEMA, predict_paths
 
 ASSETS: Final = "/docs/assets"
 
 
-def install(api: FastAPI, manager: Manager) -> None:
-    """Give *api* its document and the page that shows it."""
-    api.openapi = _typed_openapi(api, manager)  # type: ignore[method-assign]
+_SCHEMES: Final = {
+    "password": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The superuser's name and password; or any name, and an API key as password.",
+    },
+    "bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An API key (`augury keys create`), or the admin token.",
+    },
+    "apiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "An API key (`augury keys create`).",
+    },
+}
+
+
+def install(api: FastAPI, manager: Manager, anonymous: Caller) -> None:
+    """Give *api* its document and the page that shows it.
+
+    Args:
+        api: The application.
+        manager: Its models.
+        anonymous: The caller without a credential; what he may do needs none.
+    """
+    api.openapi = _typed_openapi(api, manager, anonymous)  # type: ignore[method-assign]
     _install_page(api)
 
 
-def _typed_openapi(api: FastAPI, manager: Manager) -> Callable[[], dict[str, Any]]:
+def _typed_openapi(
+    api: FastAPI, manager: Manager, anonymous: Caller
+) -> Callable[[], dict[str, Any]]:
     """The document; the models' part is made anew each time, it costs less than to know whether it must."""
     fixed: dict[str, Any] = {}
 
@@ -39,7 +72,11 @@ def _typed_openapi(api: FastAPI, manager: Manager) -> Callable[[], dict[str, Any
                 )
             )
             _tell_problems(fixed)
-        return {**fixed, "paths": {**predict_paths(manager), **fixed["paths"]}}
+            _tell_scopes(fixed["paths"], anonymous)
+            fixed["components"]["securitySchemes"] = _SCHEMES
+        models = predict_paths(manager)
+        _tell_scopes(models, anonymous)
+        return {**fixed, "paths": {**models, **fixed["paths"]}}
 
     return openapi
 
@@ -55,6 +92,27 @@ def _tell_problems(document: dict[str, Any]) -> None:
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["Problem"] = PROBLEM_SCHEMA
+
+
+def _tell_scopes(paths: dict[str, Any], anonymous: Caller) -> None:
+    """Say of each operation which credentials it takes, and how a lack of them is answered."""
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            need = required_scope(method.upper(), path)
+            if need is None:
+                operation["security"] = []
+                continue
+            schemes: list[dict[str, list[str]]] = [{name: [need]} for name in _SCHEMES]
+            # An empty one: it may be left out.
+            operation["security"] = [{}, *schemes] if anonymous.may(need) else schemes
+            responses = operation["responses"]
+            responses.setdefault(
+                "401", {"description": "A credential is needed, or is wrong", "content": PROBLEM}
+            )
+            responses.setdefault(
+                "403",
+                {"description": f"The credential lacks the scope `{need}`", "content": PROBLEM},
+            )
 
 
 def _install_page(api: FastAPI) -> None:

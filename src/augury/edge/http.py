@@ -1,24 +1,33 @@
-"""The ASGI application: inference routes in plain ASGI, in front of FastAPI for the rest."""
+"""The ASGI application: inference routes in plain ASGI, in front of FastAPI for the rest.
+
+Each request passes the gate before its body is read: its scope is that of the very method and path by
+which it is routed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from fastapi import FastAPI, Response
+from starlette.routing import Match
 
 import augury
+from augury.core.caller import SCOPE_KEY, Caller
 from augury.core.clock import Clock
-from augury.core.errors import AuguryError, InvalidInput, Unavailable
+from augury.core.errors import AuguryError, InvalidInput, Unauthenticated, Unavailable
 from augury.edge import documents, errors, health
+from augury.edge.auth.audit import Actor, Audit
+from augury.edge.auth.gate import CHALLENGE, Gate, address_of
+from augury.edge.auth.scopes import required_scope
 from augury.edge.bodies import Bodies
 from augury.edge.health import Drain
 from augury.lifecycle.manager import Manager
 from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics
-from augury.protocols.asgi import Message, Receive, Scope, Send, reply
+from augury.protocols.asgi import Message, Receive, Scope, Send, header, reply
 from augury.protocols.native import models
 from augury.protocols.native.errors import (
     CONTENT_TYPE,
@@ -37,7 +46,13 @@ _DESCRIPTION = (
 
 
 def build_api(
-    manager: Manager, metrics: Metrics, drain: Drain, *, ready_without_models: bool = False
+    manager: Manager,
+    metrics: Metrics,
+    drain: Drain,
+    *,
+    anonymous: Caller,
+    ready_without_models: bool = False,
+    degradations: Callable[[], list[str]] = list,
 ) -> FastAPI:
     """The FastAPI side: models, health, metrics, documents; routers of services are added to it."""
     api = FastAPI(
@@ -50,7 +65,11 @@ def build_api(
     )
     errors.install(api)
     api.include_router(models.router(manager))
-    api.include_router(health.router(manager, drain, ready_without_models=ready_without_models))
+    api.include_router(
+        health.router(
+            manager, drain, ready_without_models=ready_without_models, degradations=degradations
+        )
+    )
 
     @api.get("/metrics", tags=["health"], summary="Metrics for Prometheus")
     def show_metrics() -> Response:
@@ -58,7 +77,7 @@ def build_api(
         text, content_type = metrics.exposition()
         return Response(text, headers={"content-type": content_type})
 
-    documents.install(api, manager)
+    documents.install(api, manager, anonymous)
     return api
 
 
@@ -68,6 +87,8 @@ class Edge:
     Args:
         predict: The native inference route.
         api: Everything else.
+        gate: Decides who may.
+        audit: Where calls that need the scope "admin" are written down.
         drain: Once begun, requests may be cut.
         metrics: Where requests to the FastAPI side are counted.
         clock: Monotonic time.
@@ -79,15 +100,19 @@ class Edge:
         self,
         predict: PredictRoute,
         api: FastAPI,
+        gate: Gate,
+        audit: Audit,
         drain: Drain,
+        *,
         metrics: Metrics,
         clock: Clock,
-        *,
         max_body_bytes: int,
         max_buffered_bytes: int = 256 * 1024 * 1024,
     ) -> None:
         self._predict = predict
         self._api = api
+        self._gate = gate
+        self._audit = audit
         self._drain = drain
         self._metrics = metrics
         self._clock = clock
@@ -98,7 +123,17 @@ class Edge:
         try:
             if target is None or scope["method"] != "POST":
                 await self._through_api(target, scope, receive, send)
-            elif self._bodies.pass_by(scope["headers"]):
+                return
+            try:
+                caller = self._gate.identify(scope)
+                if caller is None:
+                    caller = await self._gate.ask(scope)
+                self._gate.check(caller, "predict")
+            except AuguryError as error:
+                await self._refuse_predict(error, send)
+                return
+            scope[SCOPE_KEY] = caller
+            if self._bodies.pass_by(scope["headers"]):
                 await self._predict(target, scope, receive, send)
             else:
                 await self._predict_large(target, scope, receive, send)
@@ -108,6 +143,11 @@ class Edge:
             # The server cancels what outlasts the drain, and this is where such a task ends.
             with contextlib.suppress(RuntimeError):  # the answer had begun
                 await _reply_problem(send, Unavailable("the server had to stop; ask again"))
+
+    async def _refuse_predict(self, error: AuguryError, send: Send) -> None:
+        started_s = self._clock.monotonic()
+        await _reply_problem(send, error)
+        self._count("native", error.status, started_s)
 
     async def _predict_large(
         self, target: Target, scope: Scope, receive: Receive, send: Send
@@ -137,14 +177,16 @@ class Edge:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         scope = {**scope, "method": method}
         try:
+            scope[SCOPE_KEY] = await self._admitted(scope)
             if target is not None:
                 raise errors.MethodNotAllowed(f"predict takes POST, not {method[:40]}")
             if "\0" in scope["path"]:
                 raise InvalidInput("the path holds a NUL character")
             with self._bodies.booked(scope["headers"], receive) as receive_booked:
-                await self._api(
-                    cast(Any, scope), cast(Any, receive_booked), cast(Any, watched_send)
-                )
+                if required_scope(method, scope["path"]) == "admin":
+                    await self._change(scope, receive_booked, watched_send, lambda: status)
+                else:
+                    await self._ask_api(scope, receive_booked, watched_send)
         except AuguryError as error:
             if not begun:
                 allow = [(b"allow", b"POST")] if target is not None else []
@@ -156,8 +198,68 @@ class Edge:
         route = "native" if target is not None else _route(scope)
         self._count(route, status, started_s)
 
+    async def _ask_api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._api(cast(Any, scope), cast(Any, receive), cast(Any, send))
+
+    async def _admitted(self, scope: Scope) -> Caller:
+        """Who sends the request, who may.
+
+        Raises:
+            AuguryError: They may not.
+        """
+        method = scope["method"]
+        need = required_scope(method, scope["path"])
+        if need is None:
+            return self._gate.welcome(scope)
+        caller: Caller | None = None
+        try:
+            caller = self._gate.identify(scope)
+            if caller is None:
+                caller = await self._gate.ask(scope)
+            self._gate.check(caller, need)
+        except AuguryError as error:
+            routed = self._routed(scope)
+            if routed is None and caller is not None and caller.scopes:
+                # Nothing would be done.  Whoever may use the server at all is told so: 404, or 405.
+                return caller
+            if routed is not None and need == "admin":
+                actor = _actor(scope, "nobody" if caller is None else caller.name)
+                await self._audit.refused(actor, f"{method} {routed[0]}", routed[1], error.status)
+            raise
+        return caller
+
+    async def _change(
+        self, scope: Scope, receive: Receive, send: Send, status: Callable[[], int]
+    ) -> None:
+        """Carry out a call that needs "admin", and write it down before and after."""
+        routed = self._routed(scope)
+        if routed is None:  # nothing is there to be changed
+            await self._ask_api(scope, receive, send)
+            return
+        actor = _actor(scope, scope[SCOPE_KEY].name)
+        action = f"{scope['method']} {routed[0]}"
+        call = await self._audit.begin(actor, action, routed[1])
+        try:
+            await self._ask_api(scope, receive, send)
+        finally:
+            await self._audit.end(actor, action, call, status())
+
+    def _routed(self, scope: Scope) -> tuple[str, dict[str, Any]] | None:
+        """The template and the parameters of the route that would answer; ``None``: none would."""
+        for route in self._api.router.routes:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                template = getattr(found.get("route", route), "path", None) or scope["path"]
+                return str(template), dict(found.get("path_params", {}))
+        return None
+
     def _count(self, protocol: str, status: int, started_s: float) -> None:
         self._metrics.request_done("", "", protocol, status, self._clock.monotonic() - started_s)
+
+
+def _actor(scope: Scope, caller: str) -> Actor:
+    request_id = header(scope["headers"], b"x-request-id") or b""
+    return Actor(caller, address_of(scope), request_id.decode("latin-1"))
 
 
 def _route(scope: Scope) -> str:
@@ -169,4 +271,6 @@ async def _reply_problem(
     send: Send, error: AuguryError, headers: Iterable[tuple[bytes, bytes]] = ()
 ) -> None:
     body = problem_body(error)
-    await reply(send, error.status, body, CONTENT_TYPE, [*problem_headers(error), *headers])
+    challenge = [(b"www-authenticate", CHALLENGE)] if isinstance(error, Unauthenticated) else []
+    more = [*problem_headers(error), *challenge, *headers]
+    await reply(send, error.status, body, CONTENT_TYPE, more)
