@@ -8,9 +8,12 @@ import pytest
 
 from augury.app.build import bundled_repository, open_core
 from augury.app.settings import Settings
+from augury.core.clock import ManualClock
 from augury.core.errors import AuguryError, NotFound
+from augury.services.tweets.ledger import Ledger, tables
 from augury.services.tweets.model import Tweet
-from augury.services.tweets.service import Sentiment, TweetService
+from augury.services.tweets.sentiments import Sentiment
+from augury.services.tweets.service import TweetService
 from augury.services.tweets.sources.archive import import_tweets
 from augury.services.tweets.sources.chain import open_sources
 from augury.stores.memory import MemoryStore
@@ -27,8 +30,9 @@ async def service(store: MemoryStore) -> AsyncIterator[TweetService]:
     async with (
         open_core(Settings(), bundled_repository(), poll=False) as core,
         open_sources(store, None) as source,
+        TweetService(core.engine, source, Ledger(store, clock=ManualClock())) as service,
     ):
-        yield TweetService(core.engine, source, store)
+        yield service
 
 
 async def test_the_real_model_judges(service: TweetService) -> None:
@@ -57,12 +61,14 @@ async def test_the_real_model_refuses_by_row(service: TweetService, text: str) -
 async def test_all_the_way(service: TweetService) -> None:
     """From an imported tweet to what is known of its author and topic."""
     for tweet in TWEETS:
-        answer = await service.judge_tweet(f"https://x.com/ada/status/{tweet.id}")
-        await service.remember(answer.record)
+        await service.judge_tweet(f"https://x.com/ada/status/{tweet.id}")
         assert (await service.judge_tweet(str(tweet.id))).cached
-    _, author = await service.author("@ada", "day")
+    await service.flush(20)
+    author_id = await service.aggregates.find_author("@ada")
+    assert author_id == 42
+    author = await service.aggregates.tally(tables.author_entity(author_id), "day")
     assert author.all.labels == {"negative": 1, "neutral": 0, "positive": 1}
-    _, topic = await service.topic("#concert", "week")
+    topic = await service.aggregates.tally(tables.topic_entity("#concert"), "week")
     assert topic.all.total == 2
     assert topic.undated == 2
 
@@ -78,6 +84,7 @@ async def test_a_text_twice_is_remembered(service: TweetService) -> None:
 async def test_a_model_that_is_not_there(service: TweetService, store: MemoryStore) -> None:
     """Its name is told, as 404."""
     async with open_sources(store, None) as source:
-        other = TweetService(service._predictor, source, store, model="none")
+        ledger = Ledger(store, clock=ManualClock())
+        other = TweetService(service._predictor, source, ledger, model="none")
         with pytest.raises(NotFound, match="'none'"):
             await other.judge_texts(["a"])

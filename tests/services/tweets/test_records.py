@@ -1,87 +1,21 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
-from augury.core.clock import ManualClock
+import pytest
+
 from augury.services.tweets.model import Tweet
 from augury.services.tweets.records import (
-    TTL_S,
-    PredictionRecord,
-    items_of,
-    recall,
+    Kept,
+    author_id_key,
+    decode_kept,
+    encode_kept,
+    in_utc,
+    record_key,
     record_of,
-    remember,
 )
-from augury.stores.memory import MemoryStore
 
 AT = datetime(2018, 10, 10, 20, 19, 24, tzinfo=UTC)
-
-
-def make_record(
-    tweet_id: int = 7,
-    *,
-    label: str = "positive",
-    text: str = "Good #night",
-    author_id: int | None = 42,
-    username: str | None = "Ada",
-    created_at: datetime | None = AT,
-) -> PredictionRecord:
-    scores = {"negative": 0.1, "neutral": 0.1, "positive": 0.1}
-    scores[label] = 0.8
-    tweet = Tweet(
-        id=tweet_id, text=text, author_id=author_id, username=username, created_at=created_at
-    )
-    return record_of(
-        tweet, label=label, scores=scores, model="tweet-sentiment", version=1, predicted_at=AT
-    )
-
-
-def test_the_keys() -> None:
-    """One prediction is found by author, by tweet, by name and by topic."""
-    assert sorted(items_of(make_record())) == [
-        "tweets:author_id:ada",
-        "tweets:author_of:7",
-        "tweets:prediction:42:7",
-        "tweets:topic:#night:7",
-        "tweets:topic:good:7",
-        "tweets:topic:night:7",
-    ]
-
-
-def test_an_unknown_author_has_no_name_key() -> None:
-    """A name without an id leads nowhere."""
-    keys = items_of(make_record(author_id=None))
-    assert "tweets:prediction:-:7" in keys
-    assert "tweets:author_id:ada" not in keys
-
-
-async def test_what_is_remembered_is_recalled(store: MemoryStore) -> None:
-    """All of it, with and without author."""
-    for record in (make_record(), make_record(8, author_id=None, username=None)):
-        await remember(store, record)
-        assert await recall(store, record.tweet_id) == record
-    assert await recall(store, 9) is None
-
-
-async def test_it_is_forgotten_after_60_days() -> None:
-    """Every key of it."""
-    assert TTL_S == 60 * 24 * 3600
-    clock = ManualClock()
-    store = MemoryStore(clock=clock)
-    await remember(store, make_record())
-    clock.advance(TTL_S - 1)
-    assert await recall(store, 7) is not None
-    clock.advance(2)
-    assert await store.count() == 0
-
-
-async def test_a_record_of_another_release_is_no_hit(store: MemoryStore) -> None:
-    """What cannot be read is made anew."""
-    await remember(store, make_record())
-    await store.set("tweets:prediction:42:7", b'{"label": 5}')
-    assert await recall(store, 7) is None
-    await store.delete("tweets:prediction:42:7")
-    assert await recall(store, 7) is None
 
 
 def test_the_tweet_can_be_had_back() -> None:
@@ -91,3 +25,44 @@ def test_the_tweet_can_be_had_back() -> None:
     )
     record = record_of(tweet, label="x", scores={}, model="m", version=1, predicted_at=AT)
     assert record.tweet == tweet
+
+
+def test_what_is_kept_can_be_read() -> None:
+    """Together with what takes it out of the counts again."""
+    record = record_of(
+        Tweet(id=7, text="\0*\n名前"),
+        label="x",
+        scores={"x": 1.0},
+        model="m",
+        version=1,
+        predicted_at=AT,
+    )
+    kept = Kept(record=record, topics=("#a", "b"), counted=(1, 2))
+    assert decode_kept(encode_kept(kept)) == kept
+
+
+@pytest.mark.parametrize("value", [None, b"", b"[]", b"{}", b'{"record": {"label": 5}}', b"\xff"])
+def test_what_cannot_be_read_is_none(value: bytes | None) -> None:
+    """A value of another release, or of nobody."""
+    assert decode_kept(value) is None
+
+
+def test_names_stand_at_the_end_of_keys() -> None:
+    """Whatever a name is, it makes no key of another kind; the endless ones make none."""
+    assert author_id_key("Ada") == "tweets:author_id:ada"
+    assert author_id_key("*\n:7") == "tweets:author_id:*\n:7"
+    assert author_id_key("a" * 51) is None
+    assert author_id_key("") is None
+    assert record_key(7) == "tweets:record:7"
+
+
+def test_times_are_utc() -> None:
+    """Of other zones, of none, and beside the ends of time."""
+    athens = timezone(timedelta(hours=3))
+    assert in_utc(datetime(2018, 10, 9, 1, 30, tzinfo=athens)) == datetime(
+        2018, 10, 8, 22, 30, tzinfo=UTC
+    )
+    assert in_utc(datetime(2018, 10, 9)) == datetime(2018, 10, 9, tzinfo=UTC)  # noqa: DTZ001
+    assert in_utc(datetime(1, 1, 1, tzinfo=athens)) is None
+    assert in_utc(datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-3)))) is None
+    assert in_utc(None) is None

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -14,17 +14,22 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from augury.core.caller import SCOPE_KEY, Caller
+from augury.core.clock import ManualClock
+from augury.core.errors import Overloaded
 from augury.edge import errors
-from augury.services.tweets import schemas
-from augury.services.tweets.records import remember
-from augury.services.tweets.routes import router
+from augury.services.tweets.api import schemas
+from augury.services.tweets.api.routes import router
+from augury.services.tweets.ledger import Ledger
+from augury.services.tweets.model import Tweet
+from augury.services.tweets.records import PredictionRecord, encode_tweet, tweet_key
 from augury.services.tweets.service import TweetService
 from augury.services.tweets.sources.chain import open_sources
 from augury.services.tweets.sources.x_api import XLimits
 from augury.stores.memory import MemoryStore
 from tests.services.tweets import x_server as server
-from tests.services.tweets.conftest import LexiconPredictor
-from tests.services.tweets.test_records import make_record
+from tests.services.tweets.conftest import NOW_S, LexiconPredictor
+from tests.services.tweets.ledger.conftest import predicted
 from tests.services.tweets.x_server import TOKEN, XServer
 
 CODES = {
@@ -40,8 +45,13 @@ def make_app(store: MemoryStore, url: str, token: str | None = TOKEN) -> FastAPI
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         limits = XLimits(budget_s=1.0, read_s=0.2, attempts=2, backoff_s=0.01)
-        async with open_sources(store, token, base_url=url, limits=limits) as source:
-            app.include_router(router(TweetService(LexiconPredictor(), source, store)))
+        ledger = Ledger(store, clock=ManualClock(NOW_S))
+        async with (
+            open_sources(store, token, base_url=url, limits=limits) as source,
+            TweetService(LexiconPredictor(), source, ledger, clock=ledger.clock) as service,
+        ):
+            app.include_router(router(service))
+            app.state.service = service
             yield
 
     app = FastAPI(lifespan=lifespan)
@@ -58,6 +68,25 @@ def app(store: MemoryStore, x_server: XServer) -> FastAPI:
 def client(app: FastAPI) -> Iterator[TestClient]:
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
+
+
+def service_of(client: TestClient) -> TweetService:
+    service: TweetService = client.app.state.service  # type: ignore[attr-defined]
+    return service
+
+
+def flush(client: TestClient) -> None:
+    """Have what waits written."""
+    assert client.portal is not None
+    assert client.portal.call(service_of(client).flush, 20.0) == 0
+
+
+def remember(client: TestClient, *records: PredictionRecord) -> None:
+    """Have *records* written."""
+    assert client.portal is not None
+    for record in records:
+        client.portal.call(service_of(client).remember, record)
+    flush(client)
 
 
 def tweet(client: TestClient, tweet_id: int | str) -> Any:
@@ -140,32 +169,30 @@ def test_a_query_that_names_no_tweet(client: TestClient, query: str) -> None:
     assert answer.json()["code"] == "invalid_input"
 
 
-async def test_the_write_follows_the_answer(app: FastAPI, store: MemoryStore) -> None:
-    """Memory costs the caller nothing: the body has left before the store is asked to write."""
-    order: list[str] = []
-    write = store.set_many
+async def test_the_answer_does_not_wait_for_the_write(app: FastAPI, store: MemoryStore) -> None:
+    """Memory costs the caller nothing: a store that takes for ever to write holds up no answer."""
+    writing, gate = asyncio.Event(), asyncio.Event()
+    commit = store.commit
 
-    async def set_many(*args: Any, **kwargs: Any) -> None:
-        order.append("written")
-        await write(*args, **kwargs)
+    async def slow_commit(changes: Any) -> list[bool]:
+        writing.set()
+        await gate.wait()
+        return await commit(changes)
 
-    store.set_many = set_many  # type: ignore[method-assign]
-
-    async def watched(scope: Any, receive: Any, send: Any) -> None:
-        async def watched_send(message: Any) -> None:
-            if message["type"] == "http.response.body":
-                order.append("sent")
-            await send(message)
-
-        await app(scope, receive, watched_send)
-
-    transport = httpx2.ASGITransport(watched)
+    transport = httpx2.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(transport=transport, base_url="http://here") as client,
     ):
+        await client.get("/v1/tweets")  # the ledger has begun
+        store.commit = slow_commit  # type: ignore[method-assign]
         assert (await client.get(f"/v1/inference?tweetUrl={server.OK}")).status_code == 200
-    assert order == ["sent", "written"]
+        await writing.wait()
+        again = await client.get(f"/v1/inference?tweetUrl={server.OK}")
+        assert again.json()["cached"]
+        gate.set()
+        await app.state.service.flush(20)
+        assert (await client.get("/v1/tweets")).json()["total"] == 1
 
 
 def test_sentiment(client: TestClient) -> None:
@@ -228,6 +255,7 @@ def test_aggregates(client: TestClient) -> None:
     """What was asked for adds up, by author and by topic, over time."""
     tweet(client, server.OK)
     tweet(client, server.LONG)
+    flush(client)
     author = client.get("/v1/authors/@xdevelopers/sentiment?bucket=week").json()
     assert author["authorId"] == "2244994945"
     assert author["labels"] == {"negative": 0, "neutral": 0, "positive": 2}
@@ -252,6 +280,19 @@ def test_aggregates(client: TestClient) -> None:
         ("/v1/topics/a:b/sentiment", 400),
         ("/v1/topics/x*/sentiment", 400),
         ("/v1/authors/1/sentiment?bucket=year", 400),
+        ("/v1/tweets/sentiment?bucket=year", 400),
+        ("/v1/authors/1/tweets", 404),
+        ("/v1/authors/@nobody/tweets", 404),
+        ("/v1/topics/nothing/tweets", 404),
+        ("/v1/topics/a%20b/tweets", 400),
+        ("/v1/authors?limit=0", 400),
+        ("/v1/authors?limit=101", 400),
+        ("/v1/authors?offset=-1", 400),
+        ("/v1/authors?offset=99999999999999999999", 400),
+        ("/v1/authors?order=loud", 400),
+        ("/v1/topics?kind=emoji", 400),
+        ("/v1/topics?order=rising&window=year", 400),
+        ("/v1/topics?order=rising&at=yesterday", 400),
     ],
 )
 def test_aggregates_that_are_not(client: TestClient, path: str, status: int) -> None:
@@ -261,14 +302,13 @@ def test_aggregates_that_are_not(client: TestClient, path: str, status: int) -> 
     assert len(answer.json()["detail"]) > 20
 
 
-def test_long_histories_keep_their_end(
-    client: TestClient, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_histories_keep_their_end(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer has a bound; what is left out is counted."""
     monkeypatch.setattr(schemas, "MAX_BUCKETS", 2)
-    for day in (1, 2, 3, 4, 5):
-        at = datetime(2018, 10, day, 12, tzinfo=UTC)
-        asyncio.run(remember(store, make_record(day, created_at=at)))
+    days = [
+        predicted(day, created_at=datetime(2018, 10, day, 12, tzinfo=UTC)) for day in range(1, 6)
+    ]
+    remember(client, *days)
     body = client.get("/v1/topics/night/sentiment").json()
     starts = [bucket["start"] for bucket in body["buckets"]]
     assert starts == ["2018-10-04T00:00:00Z", "2018-10-05T00:00:00Z"]
@@ -281,15 +321,24 @@ def test_every_route_is_documented(app: FastAPI, client: TestClient) -> None:
     assert set(paths) == {
         "/v1/inference",
         "/v1/sentiment",
+        "/v1/authors",
+        "/v1/authors/{id}",
         "/v1/authors/{id}/sentiment",
+        "/v1/authors/{id}/tweets",
+        "/v1/topics",
         "/v1/topics/{word}/sentiment",
+        "/v1/topics/{word}/tweets",
+        "/v1/tweets",
+        "/v1/tweets/{id}",
+        "/v1/tweets/sentiment",
+        "/v1/clear",
     }
     for path in paths.values():
         for route in path.values():
             assert route["summary"]
             assert len(route["description"]) > 50
             assert route["responses"]["200"]["content"]["application/json"]["example"]
-            assert "400" in route["responses"]
+            assert {"400", "401", "403", "503"} <= set(route["responses"])
             for status, answer in route["responses"].items():
                 if status not in ("200", "422"):
                     assert list(answer["content"]) == ["application/problem+json"]
@@ -300,12 +349,24 @@ def test_every_route_is_documented(app: FastAPI, client: TestClient) -> None:
 def test_the_examples_are_what_is_answered(app: FastAPI, client: TestClient) -> None:
     """The documents' examples have exactly the members of real answers."""
     tweet(client, server.OK)
+    flush(client)
+    author, topic = "/v1/authors/@xdevelopers", "/v1/topics/night"
     real = {
         "/v1/inference": tweet(client, server.OK).json(),
         "/v1/sentiment": client.post("/v1/sentiment", json={"texts": ["good", ""]}).json(),
-        "/v1/authors/{id}/sentiment": client.get("/v1/authors/@xdevelopers/sentiment").json(),
-        "/v1/topics/{word}/sentiment": client.get("/v1/topics/night/sentiment").json(),
+        "/v1/authors": client.get("/v1/authors").json(),
+        "/v1/authors/{id}/sentiment": client.get(f"{author}/sentiment").json(),
+        "/v1/authors/{id}/tweets": client.get(f"{author}/tweets").json(),
+        "/v1/topics": client.get("/v1/topics?kind=hashtag").json(),
+        "/v1/topics/{word}/sentiment": client.get(f"{topic}/sentiment").json(),
+        "/v1/topics/{word}/tweets": client.get(f"{topic}/tweets").json(),
+        "/v1/tweets": client.get("/v1/tweets").json(),
+        "/v1/tweets/sentiment": client.get("/v1/tweets/sentiment").json(),
+        "/v1/tweets/{id}": client.delete("/v1/tweets/1").json(),
+        "/v1/authors/{id}": client.delete("/v1/authors/1").json(),
+        "/v1/clear": client.post("/v1/clear").json(),
     }
+    assert set(real) == set(app.openapi()["paths"])
     for path, body in real.items():
         (route,) = app.openapi()["paths"][path].values()
         example = route["responses"]["200"]["content"]["application/json"]["example"]
@@ -347,3 +408,142 @@ def test_a_body_that_cannot_be_read_tells_what_to_send(
 
     assert answer.status_code == 400
     assert words in answer.json()["detail"]
+
+
+def test_lists_in_pages(client: TestClient) -> None:
+    """Every row is on one page, in one order; `next` leads through them."""
+    remember(
+        client,
+        *(
+            predicted(n, author_id=n % 7, username=f"user{n % 7}", text=f"#tag{n % 5} word{n}x")
+            for n in range(1, 31)
+        ),
+    )
+    for path, name, key, rows in (
+        ("/v1/authors?", "authors", "id", 7),
+        ("/v1/topics?kind=hashtag", "topics", "topic", 5),
+        ("/v1/tweets?", "tweets", "tweetId", 30),
+        ("/v1/authors/3/tweets?", "tweets", "tweetId", 4),
+        ("/v1/topics/%23tag1/tweets?", "tweets", "tweetId", 6),
+    ):
+        seen: list[str] = []
+        offset: int | None = 0
+        while offset is not None:
+            body = client.get(f"{path}&limit=4&offset={offset}").json()
+            assert (body["total"], body["offset"], body["limit"]) == (rows, offset, 4)
+            seen += [row[key] for row in body[name]]
+            offset = body["next"]
+        assert len(seen) == len(set(seen)) == rows
+
+
+def test_a_listed_author(client: TestClient) -> None:
+    """Names, counts and times, as the dashboard draws them."""
+    tweet(client, server.OK)
+    flush(client)
+    assert client.get("/v1/authors").json() == {
+        "authors": [
+            {
+                "id": "2244994945",
+                "username": "XDevelopers",
+                "name": "Developers",
+                "total": 1,
+                "labels": {"negative": 0, "neutral": 0, "positive": 1},
+                "shares": {"negative": 0.0, "neutral": 0.0, "positive": 1.0},
+                "meanScores": client.get("/v1/tweets/sentiment").json()["meanScores"],
+                "firstAt": "2018-10-10T20:19:24Z",
+                "lastAt": "2018-10-10T20:19:24Z",
+            }
+        ],
+        "total": 1,
+        "offset": 0,
+        "limit": 20,
+        "next": None,
+    }
+
+
+def test_a_remembered_tweet(client: TestClient) -> None:
+    """What /v1/inference answered, with its date in place of `cached`."""
+    first = tweet(client, server.OK).json()
+    flush(client)
+    (listed,) = client.get("/v1/tweets").json()["tweets"]
+    assert listed.pop("predictedAt") == "2018-10-11T00:00:00Z"
+    del first["cached"]
+    assert listed == first
+
+
+def test_rising_topics(client: TestClient) -> None:
+    """A topic of today that was quiet before, over one that always is; active ones have no score."""
+    day = datetime(2018, 10, 10, 12, tzinfo=UTC)
+    remember(
+        client,
+        *(predicted(n, text="#new", created_at=day) for n in range(1, 6)),
+        *(
+            predicted(10 * n + m, text="#usual", created_at=day - timedelta(days=n))
+            for n in range(1, 8)
+            for m in range(5)
+        ),
+        *(predicted(100 + m, text="#usual", created_at=day) for m in range(5)),
+    )
+    body = client.get("/v1/topics?order=rising&kind=hashtag").json()
+    assert (body["windowStart"], body["windowEnd"]) == (
+        "2018-10-10T00:00:00Z",
+        "2018-10-11T00:00:00Z",
+    )
+    (row,) = body["topics"]
+    assert (row["topic"], row["recent"], row["expected"], row["score"]) == ("#new", 5, 0.0, 5.0)
+    active = client.get("/v1/topics?order=active&kind=hashtag").json()
+    assert [(row["topic"], row["score"]) for row in active["topics"]] == [
+        ("#usual", None),
+        ("#new", None),
+    ]
+    earlier = client.get("/v1/topics?order=rising&at=2018-10-09T01:00:00").json()
+    assert earlier["windowStart"] == "2018-10-09T00:00:00Z"
+
+
+def test_erasing(client: TestClient, store: MemoryStore) -> None:
+    """A tweet, an author, everything; to erase what is not there is no error."""
+    remember(client, *(predicted(n, author_id=n % 2) for n in range(1, 10)))
+    clock: ManualClock = service_of(client).clock  # type: ignore[assignment]
+    clock.advance(1)
+    assert client.delete("/v1/tweets/1").json() == {"erased": 1}
+    assert client.delete("/v1/tweets/1").json() == {"erased": 0}
+    assert client.get("/v1/tweets/sentiment").json()["total"] == 8
+    assert client.delete("/v1/authors/1").json() == {"erased": 4}
+    assert client.get("/v1/authors/1/sentiment").status_code == 404
+    assert client.delete("/v1/authors/@nobody").json() == {"erased": 0}
+    assert client.delete("/v1/tweets/x").status_code == 400
+    asyncio.run(store.set(tweet_key(70), encode_tweet(Tweet(id=70, text="x"))))
+    assert client.post("/v1/clear").json() == {"erased": 5}
+    assert client.get("/v1/tweets").json()["tweets"] == []
+    assert asyncio.run(store.get(tweet_key(70))) is None
+
+
+class Counter:
+    """A quota that only counts, until it is used up."""
+
+    def __init__(self, limit: int) -> None:
+        self.charged: list[int] = []
+        self._limit = limit
+
+    def charge(self, rows: int) -> None:
+        self.charged.append(rows)
+        if sum(self.charged) > self._limit:
+            raise Overloaded("the quota is used up")
+
+
+def test_rows_are_charged_before_work_is_done(app: FastAPI, x_server: XServer) -> None:
+    """One for a tweet, as many as texts; what is refused costs nothing, and nobody is asked."""
+    quota = Counter(4)
+    caller = Caller("key:1", frozenset({"predict"}), quota)
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, SCOPE_KEY: caller}, receive, send)
+
+    with TestClient(guarded, raise_server_exceptions=False) as client:
+        assert tweet(client, server.OK).status_code == 200
+        assert client.post("/v1/sentiment", json={"texts": ["good"] * 3}).status_code == 200
+        assert client.post("/v1/sentiment", json={"texts": []}).status_code == 400
+        assert client.post("/v1/sentiment", json={"texts": ["a"] * 257}).status_code == 413
+        assert tweet(client, server.LONG).status_code == 429
+    assert quota.charged == [1, 3, 1]
+    assert x_server.count(server.LONG) == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from augury.core.errors import InvalidInput
-from augury.services.tweets.topics import MAX_TOPICS, parse_topic, topics_of
+from augury.services.tweets.topics import MAX_TOPIC_CHARS, MAX_TOPICS, parse_topic, topics_of
 
 
 def test_tags_come_first_and_count_as_words_too() -> None:
@@ -68,3 +69,31 @@ def test_what_is_no_topic_is_refused(text: str) -> None:
     """Nothing that could reach outside its own prefix is taken."""
     with pytest.raises(InvalidInput, match="one word, #hashtag"):
         parse_topic(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#" + "a" * 1_000_000,
+        "#" + "1" * 1_000_000,
+        "#a" * 500_000,
+        "＃" + "名" * 1_000_000,
+        "$" + "a" * 1_000_000,
+        "#a\u0301" * 300_000,
+        "İ" * 1_000_000,
+        "@" * 1_000_000,
+        "https://" * 200_000,
+        "a'" * 500_000,
+    ],
+    ids=lambda text: ascii(text[:8]),
+)
+def test_a_megabyte(text: str) -> None:
+    """It costs no more than a tweet does, and no topic is longer than a topic."""
+    began_s = time.process_time()
+    topics = topics_of(f"start {text} end")
+    # A tweet's length takes milliseconds; without the bound, or with one that backtracks, minutes.
+    assert time.process_time() - began_s < 2
+    assert len(topics) <= MAX_TOPICS
+    assert all(len(topic) <= MAX_TOPIC_CHARS for topic in topics)
+    for topic in topics:
+        assert parse_topic(topic) == topic

@@ -1,6 +1,7 @@
 """A real HTTP server that speaks X's API v2, its errors, its rate limit and its bad days.
 
-What it does follows from the id that is asked for.  Bytes are written by hand, because half of what
+What it does follows from the id that is asked for; a search finds the tweets of ``x_corpus``, and its
+bad days are the server's attributes.  Bytes are written by hand, because half of what
 is tested (resets, lying lengths, silence) no HTTP library will do.
 """
 
@@ -17,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.services.tweets import x_corpus
 
 TOKEN = "AAAA-good-token"
 
@@ -46,7 +49,11 @@ RESETS_ONCE = 7
 NO_JSON = 8
 REDIRECTS = 9
 
+SEARCH = "/2/tweets/search/recent"
+SEARCHES_A_WINDOW = 450
+
 _PROBLEMS = "https://api.twitter.com/2/problems/"
+_TOKEN = "b26v89c19zqg8o3f"
 
 
 @dataclass
@@ -61,12 +68,25 @@ class Asked:
 
 @dataclass
 class XServer:
-    """Runs in a thread of its own, on a free port, until closed."""
+    """Runs in a thread of its own, on a free port, until closed.
+
+    Args:
+        reset_in_s: How long its rate limits last.
+        found: Tweets of the corpus that a search finds.
+        overlap: Tweets of the page before that a page repeats, as when new ones came meanwhile.
+        search_left: Searches until the rate limit is reached; ``None``: no limit.
+        search_faults: What the next searches are answered with, one each.
+    """
 
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     reset_in_s: float = 1.0
     url: str = ""
+    found: int = 250
+    overlap: int = 0
+    search_left: int | None = None
+    search_faults: list[tuple[int, Any]] = field(default_factory=list)
+    _search_reset_s: float = 0.0
 
     def count(self, tweet_id: int) -> int:
         return sum(asked.path == f"/2/tweets/{tweet_id}" for asked in self.asked)
@@ -99,7 +119,8 @@ class XServer:
 
     async def _answer(self, asked: Asked, writer: asyncio.StreamWriter) -> bool:
         """Answer; whether the connection is still good."""
-        tweet_id = int(asked.path.rpartition("/")[2])
+        searching = asked.path == SEARCH
+        tweet_id = 0 if searching else int(asked.path.rpartition("/")[2])
         if asked.headers["authorization"] != f"Bearer {TOKEN}":
             await _send(
                 writer,
@@ -132,7 +153,7 @@ class XServer:
                 await writer.drain()
             return False
         else:
-            status, body, headers = self._say(tweet_id)
+            status, body, headers = self._search(asked) if searching else self._say(tweet_id)
             await _send(writer, status, body, headers)
         return True
 
@@ -176,6 +197,10 @@ class XServer:
         }
         if tweet_id in plain:
             return (*plain[tweet_id], {})
+        number = x_corpus.number_of(tweet_id)
+        if number is not None:
+            data, user = x_corpus.api_tweet(number)
+            return 200, {"data": data, "includes": {"users": [user]}}, {}
         if tweet_id == REDIRECTS:
             return 302, b"", {"location": f"{self.url}/2/tweets/{OK}"}
         if tweet_id == FLAKY and not again:
@@ -188,6 +213,73 @@ class XServer:
         if tweet_id == LAST_OF_WINDOW:
             return 200, _tweet(tweet_id), {"x-rate-limit-remaining": "0", **reset}
         return 200, _tweet(tweet_id), {}
+
+    def _search(self, asked: Asked) -> tuple[int, Any, dict[str, str]]:
+        """``GET /2/tweets/search/recent``, as X answers it."""
+        if self.search_faults:
+            return (*self.search_faults.pop(0), {})
+        headers: dict[str, str] = {}
+        if self.search_left is not None:
+            now_s = time.time()
+            if self.search_left <= 0 and now_s >= self._search_reset_s > 0:
+                self.search_left, self._search_reset_s = SEARCHES_A_WINDOW, 0.0
+            if not self._search_reset_s:
+                self._search_reset_s = float(int(now_s + self.reset_in_s + 0.999))
+            self.search_left -= 1
+            headers = {
+                "x-rate-limit-limit": str(SEARCHES_A_WINDOW),
+                "x-rate-limit-remaining": str(max(0, self.search_left)),
+                "x-rate-limit-reset": str(int(self._search_reset_s)),
+            }
+            if self.search_left < 0:
+                limited = {"title": "Too Many Requests", "type": "about:blank", "status": 429}
+                return 429, limited, headers
+        status, body = self._find(asked.query)
+        return status, body, headers
+
+    def _find(self, query: dict[str, list[str]]) -> tuple[int, Any]:
+        (text,) = query.get("query", [""])
+        (size,) = query.get("max_results", ["10"])
+        (token,) = query.get("next_token", [""])
+        if not size.isdigit() or not 10 <= int(size) <= 100:
+            fault = f"The `max_results` query parameter value [{size}] is not between 10 and 100"
+            return 400, _invalid("max_results", size, fault)
+        if not text or text.count("(") != text.count(")"):
+            position = text.find("(") + 1
+            fault = "There were errors processing your request: missing EOF at "
+            return 400, _invalid("query", text, f"{fault}'(' (at position {position})")
+        if token and not token.removeprefix(_TOKEN).isdigit():
+            fault = f"The `next_token` query parameter value [{token}] is not valid"
+            return 400, _invalid("next_token", token, fault)
+        start = int(token.removeprefix(_TOKEN)) if token else 0
+        count = 0 if "nothing" in text else self.found
+        numbers = range(max(0, start - self.overlap), min(count, start + int(size)))[:100]
+        if not numbers:
+            return 200, {"meta": {"result_count": 0}}
+        pairs = [x_corpus.api_tweet(number) for number in numbers]
+        end = numbers[-1] + 1
+        meta: dict[str, Any] = {
+            "newest_id": pairs[0][0]["id"],
+            "oldest_id": pairs[-1][0]["id"],
+            "result_count": len(pairs),
+        }
+        if end < count:
+            meta["next_token"] = f"{_TOKEN}{end}"
+        users = {user["id"]: user for _, user in pairs}
+        return 200, {
+            "data": [data for data, _ in pairs],
+            "includes": {"users": list(users.values())},
+            "meta": meta,
+        }
+
+
+def _invalid(parameter: str, value: str, message: str) -> dict[str, Any]:
+    return {
+        "errors": [{"parameters": {parameter: [value]}, "message": message}],
+        "title": "Invalid Request",
+        "detail": "One or more parameters to your request was invalid.",
+        "type": f"{_PROBLEMS}invalid-request",
+    }
 
 
 def _tweet(tweet_id: int) -> dict[str, Any]:

@@ -1,58 +1,53 @@
 """What is remembered of a prediction, and under which keys.
 
-Written once for each prediction, in one round trip, after the answer has been sent; read before a
-tweet is fetched again, and by ``aggregates``.  Making the items is pure; whoever calls holds the
-store.
+Pure: it makes and reads keys and values; ``ledger`` holds the store.
 
-=========================================  =============================  =======================
-key                                        value                          asked by
-=========================================  =============================  =======================
-``tweets:prediction:{author}:{tweet}``     :class:`PredictionRecord`      a hit; author aggregates
-``tweets:author_of:{tweet}``               the author's id, as text       a hit, which has no author
-``tweets:author_id:{username}``            the author's id, as text       ``/v1/authors/@name/…``
-``tweets:topic:{topic}:{tweet}``           :class:`Observation`           topic aggregates
-``tweets:tweet:{tweet}``                   ``Tweet``                      the archive source
-=========================================  =============================  =======================
+================================  ============================  =====================================
+key                               value                         asked by
+================================  ============================  =====================================
+``tweets:record:{tweet}``         :class:`Kept`                 a repeated question; rebuilding
+``tweets:tweet:{tweet}``          ``Tweet``                     the archive source
+``tweets:author_id:{username}``   the author's id, as text      ``/v1/authors/@name/…``
+``tweets:erased:{what}:{id}``     when, in ms since 1970        writers, for an hour after an erasure
+``tweets:generations``            ``generations.Generations``   everybody who writes or adds up
+================================  ============================  =====================================
 
-An unknown author is written ``-``.
+Whatever people wrote stands at a key's end, so that no name leads into another key.  The first
+release's ``tweets:prediction:…``, ``tweets:topic:…`` and ``tweets:author_of:…`` are not read any
+more; they expire by themselves.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from augury.services.tweets.model import Origin, Tweet
-from augury.services.tweets.topics import topics_of
-from augury.stores.base import KeyValueStore
 
 # 60 days.
-TTL_S: Final = 5_184_000
+RETENTION_S: Final = 5_184_000.0
 
-UNKNOWN_AUTHOR: Final = "-"
+# X's names have at most 15 characters, older ones 20; a longer one is somebody's joke, and nobody
+# is found by it.
+MAX_USERNAME_CHARS: Final = 50
 
-
-class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """What the aggregates need of a prediction.
-
-    Args:
-        label: The class chosen.
-        scores: Every class to its probability.
-        created_at: When the tweet was written, UTC; ``None`` when nobody knows.
-    """
-
-    label: str
-    scores: dict[str, float]
-    created_at: datetime | None = None
+RECORD_PREFIX: Final = "tweets:record:"
+TWEET_PREFIX: Final = "tweets:tweet:"
+AUTHOR_ID_PREFIX: Final = "tweets:author_id:"
+# What the first release wrote besides; erasing everything includes it.
+FIRST_RELEASE_PREFIXES: Final = ("tweets:prediction:", "tweets:topic:", "tweets:author_of:")
 
 
-class PredictionRecord(Observation, frozen=True, kw_only=True):
+class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that answering the same question again needs.
 
     Args:
         tweet_id: As in ``Tweet``; so are *text* to *source*.
+        label: The class chosen.
+        scores: Every class to its probability.
+        created_at: When the tweet was written, UTC; ``None`` when nobody knows.
         model: Name of the model that answered.
         version: Its version.
         predicted_at: When, UTC.
@@ -65,6 +60,9 @@ class PredictionRecord(Observation, frozen=True, kw_only=True):
     author_name: str | None = None
     lang: str | None = None
     source: Origin = "archive"
+    label: str
+    scores: dict[str, float]
+    created_at: datetime | None = None
     model: str
     version: int
     predicted_at: datetime
@@ -84,8 +82,22 @@ class PredictionRecord(Observation, frozen=True, kw_only=True):
         )
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """A record as the store holds it, with what takes it out of the aggregates again.
+
+    Args:
+        record: The record.
+        topics: Under which it was counted; another release may find others in the same text.
+        counted: Generations of the aggregates that it is part of.
+    """
+
+    record: PredictionRecord
+    topics: tuple[str, ...] = ()
+    counted: tuple[int, ...] = ()
+
+
 _ENCODER: Final = msgspec.json.Encoder()
-_RECORDS: Final = msgspec.json.Decoder(PredictionRecord)
+_KEPT: Final = msgspec.json.Decoder(Kept)
 _TWEETS: Final = msgspec.json.Decoder(Tweet)
 
 
@@ -102,7 +114,7 @@ def record_of(
     return PredictionRecord(
         label=label,
         scores=scores,
-        created_at=tweet.written_at,
+        created_at=in_utc(tweet.written_at),
         tweet_id=tweet.id,
         text=tweet.text,
         author_id=tweet.author_id,
@@ -116,74 +128,63 @@ def record_of(
     )
 
 
-def items_of(record: PredictionRecord) -> dict[str, bytes]:
-    """All that is written for *record*: key to value."""
-    author = author_key_part(record.author_id)
-    observation = _ENCODER.encode(
-        Observation(label=record.label, scores=record.scores, created_at=record.created_at)
-    )
-    items = {
-        f"{author_prefix(author)}{record.tweet_id}": _ENCODER.encode(record),
-        f"tweets:author_of:{record.tweet_id}": author.encode(),
-    }
-    if record.username and record.author_id is not None:
-        items[author_id_key(record.username)] = author.encode()
-    for topic in topics_of(record.text):
-        items[f"{topic_prefix(topic)}{record.tweet_id}"] = observation
-    return items
+def in_utc(at: datetime | None) -> datetime | None:
+    """*at* in UTC, taken for UTC when it names no zone.
+
+    ``None`` also for the hours around the years 1 and 9999 that only exist elsewhere.
+    """
+    if at is None or at.tzinfo is None:
+        return at and at.replace(tzinfo=UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        return None
 
 
-def author_key_part(author_id: int | None) -> str:
-    """How an author is written in a key."""
-    return UNKNOWN_AUTHOR if author_id is None else str(author_id)
-
-
-def author_prefix(author: str) -> str:
-    """Prefix of the keys of all predictions of *author*'s tweets."""
-    return f"tweets:prediction:{author}:"
-
-
-def topic_prefix(topic: str) -> str:
-    """Prefix of the keys of all predictions of tweets on *topic*."""
-    return f"tweets:topic:{topic}:"
-
-
-def author_id_key(username: str) -> str:
-    """Where the id of @*username* is kept; X's names know no case."""
-    return f"tweets:author_id:{username.lower()}"
+def record_key(tweet_id: int) -> str:
+    """Where the prediction of a tweet is kept."""
+    return f"{RECORD_PREFIX}{tweet_id}"
 
 
 def tweet_key(tweet_id: int) -> str:
     """Where the archive keeps a tweet."""
-    return f"tweets:tweet:{tweet_id}"
+    return f"{TWEET_PREFIX}{tweet_id}"
 
 
-async def recall(store: KeyValueStore, tweet_id: int) -> PredictionRecord | None:
-    """What is remembered of a tweet; ``None`` for nothing, or nothing that can be read any more.
+def author_id_key(username: str) -> str | None:
+    """Where the id of @*username* is kept, X's names know no case; ``None``: nowhere."""
+    if not username or len(username) > MAX_USERNAME_CHARS:
+        return None
+    return f"{AUTHOR_ID_PREFIX}{username.lower()}"
+
+
+def erased_tweet_key(tweet_id: int) -> str:
+    """Where it is told that a tweet was erased."""
+    return f"tweets:erased:tweet:{tweet_id}"
+
+
+def erased_author_key(author_id: int) -> str:
+    """Where it is told that all of an author's tweets were erased."""
+    return f"tweets:erased:author:{author_id}"
+
+
+def encode_kept(kept: Kept) -> bytes:
+    """*Kept* as the store holds it.
 
     Raises:
-        Unavailable: The store cannot be reached.
+        UnicodeEncodeError: A text has lone surrogates.
     """
-    author = await store.get(f"tweets:author_of:{tweet_id}")
-    if author is None:
-        return None
-    value = await store.get(f"{author_prefix(author.decode())}{tweet_id}")
+    return _ENCODER.encode(kept)
+
+
+def decode_kept(value: bytes | None) -> Kept | None:
+    """The inverse; ``None`` for nothing, and for what another release wrote."""
     if value is None:
         return None
     try:
-        return _RECORDS.decode(value)
+        return _KEPT.decode(value)
     except msgspec.MsgspecError:
-        # Written by another release; the prediction is made, and written, anew.
         return None
-
-
-async def remember(store: KeyValueStore, record: PredictionRecord) -> None:
-    """Write *record* and all that leads to it, for 60 days.
-
-    Raises:
-        Unavailable: The store cannot be reached.
-    """
-    await store.set_many(items_of(record), ttl_s=TTL_S)
 
 
 def encode_tweet(tweet: Tweet) -> bytes:

@@ -1,34 +1,45 @@
 """The business of it: from a tweet's address, or texts, to sentiment.
 
 Stands between ``routes`` and everything else of this folder.  Memory is a help and never a
-condition: a store that is down costs a fetch and a prediction, and is logged, but fails nobody.
-It logs ids and error codes, never a text.
+condition: a store that is down costs a fetch and a prediction, and is counted, but fails nobody;
+what is to be remembered waits in a buffer, where a repeated question finds it.  It logs ids and
+error codes, never a text.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, Self
 
+from augury.cache.flight import Flight, settled
 from augury.core.clock import Clock, SystemClock
-from augury.core.errors import AuguryError, InvalidInput, NotFound, RuntimeFailed, TooLarge
+from augury.core.errors import AuguryError, InvalidInput, TooLarge
 from augury.core.request import InferRequest, InferResponse, Timing
 from augury.core.signature import Signature
 from augury.core.tensor import bytes_column
 from augury.observe.logs import EventLogger, get_logger
-from augury.services.tweets import aggregates, records
-from augury.services.tweets.aggregates import Bucket, Tally
-from augury.services.tweets.model import Tweet
-from augury.services.tweets.records import PredictionRecord
+from augury.services.tweets.aggregates import Aggregates
+from augury.services.tweets.ledger import Ledger
+from augury.services.tweets.records import PredictionRecord, record_of
+from augury.services.tweets.sentiments import Sentiment, read_sentiments
 from augury.services.tweets.sources.base import TweetSource
-from augury.services.tweets.topics import parse_topic
+from augury.services.tweets.sweeper import Sweeper
 from augury.services.tweets.urls import parse_tweet_id, shown
-from augury.stores.base import KeyValueStore
+from augury.stores.write_behind import WriteBehind
 
 DEFAULT_MODEL: Final = "tweet-sentiment"
 DEFAULT_MAX_TEXTS: Final = 256
+DEFAULT_BUFFER_ITEMS: Final = 10_000
+DEFAULT_BUFFER_BYTES: Final = 64 * 1024 * 1024
+
+# Of a record besides its text: the objects of its members, by tracemalloc, rounded up.
+_RECORD_BYTES: Final = 2048
+# An erasure waits for the writes that it would otherwise overtake, but not for a store that is down.
+_FLUSH_S: Final = 1.0
 
 
 class Predictor(Protocol):
@@ -42,21 +53,6 @@ class Predictor(Protocol):
 
     def version(self, model: str) -> int:
         """The version that answers by default."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sentiment:
-    """What the model makes of one text.
-
-    Args:
-        label: The class chosen.
-        scores: Every class to its probability.
-        cached: Whether the engine remembered it.
-    """
-
-    label: str
-    scores: dict[str, float]
-    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,66 +86,108 @@ class TweetAnswer:
 
 
 class TweetService:
-    """Predicts, remembers and adds up the sentiment of tweets.
+    """Predicts and remembers the sentiment of tweets.
+
+    An async context manager: within it, what is to be remembered is written, and what is past its
+    retention is erased.
 
     Args:
         predictor: Answers from the model.
         source: Finds tweets.
-        store: Remembers predictions.
+        ledger: Remembers predictions.
         model: A model with the BYTES input ``text`` and the outputs ``label`` and ``scores``.
         max_texts: Texts of one request at most.
         clock: Wall time dates the predictions.
-        logger: Told when the store is down.
+        logger: Told when memory is out of reach.
         on_lookup: Told what came of asking memory for a tweet: "hit", "miss" or "unavailable".
+        buffer_items: Predictions that wait for the store at most; then the oldest are given up.
+        buffer_bytes: Bound of their sizes.
+        on_buffer: Told how many wait, and how many were given up in all.
     """
 
     def __init__(
         self,
         predictor: Predictor,
         source: TweetSource,
-        store: KeyValueStore,
+        ledger: Ledger,
         *,
         model: str = DEFAULT_MODEL,
         max_texts: int = DEFAULT_MAX_TEXTS,
         clock: Clock | None = None,
         logger: EventLogger | None = None,
         on_lookup: Callable[[str], None] = lambda _: None,
+        buffer_items: int = DEFAULT_BUFFER_ITEMS,
+        buffer_bytes: int = DEFAULT_BUFFER_BYTES,
+        on_buffer: Callable[[int, int], None] = lambda _items, _dropped: None,
     ) -> None:
         self._predictor = predictor
         self._source = source
-        self._store = store
+        self._ledger = ledger
         self._model = model
         self._clock = clock or SystemClock()
         self._log = logger or get_logger(__name__)
         self._on_lookup = on_lookup
+        self._buffer = WriteBehind(
+            self._write,
+            nbytes=lambda record: _RECORD_BYTES + 4 * len(record.text),
+            max_items=buffer_items,
+            max_bytes=buffer_bytes,
+            clock=self._clock,
+            on_change=on_buffer,
+        )
+        self._sweeper = Sweeper(ledger, clock=self._clock)
+        self._flights: dict[int, Flight[PredictionRecord]] = {}
+        self._stack = AsyncExitStack()
+        self.aggregates = Aggregates(ledger)
+        self.clock = self._clock
         self.max_texts = max_texts
 
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._buffer)
+        sweeping = asyncio.create_task(self._sweeper.run(), name="tweets-sweeper")
+        self._stack.push_async_callback(_ended, sweeping)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for flight in list(self._flights.values()):
+            await _ended(flight.future)
+        await self._stack.aclose()
+
     async def judge_tweet(self, tweet_url: str) -> TweetAnswer:
-        """The sentiment of the tweet that *tweet_url* names.
+        """The sentiment of the tweet that *tweet_url* names; it is remembered.
 
         A prediction of the version that would answer now is told again.  One of another version is
-        not, but its tweet need not be fetched, and paid for, again.
+        made anew from the remembered text, without fetching.  Questions for one tweet that meet
+        share one fetch and one prediction.
 
         Raises:
-            InvalidInput: *tweet_url* names no tweet, or its text is no valid Unicode.
-            Refused: The model refuses the text.
+            InvalidInput: The address is not a tweet's, or the model refuses its text.
+            AuguryError: What the engine raises for a whole request.
             NotFound, NotAllowed, Overloaded, UpstreamFailed: See ``TweetSource.fetch``.
         """
         tweet_id = parse_tweet_id(tweet_url)
+        # Before anything is read: an erasure from here on is younger than this prediction.
+        asked_at = datetime.fromtimestamp(self._clock.time(), UTC)
         known = await self._recall(tweet_id)
         if known is not None and self._is_current(known):
             self._on_lookup("hit")
             return TweetAnswer(known, cached=True)
-        tweet = await self._source.fetch(tweet_id) if known is None else known.tweet
-        return TweetAnswer(await self._judge(tweet), cached=False)
+        flight = self._flights.get(tweet_id)
+        if flight is None or flight.future.cancelled():
+            flight = self._take_off(tweet_id, known, asked_at)
+        flight.join()
+        try:
+            await settled([flight.future])
+        finally:
+            flight.leave()
+        return TweetAnswer(flight.future.result(), cached=False)
 
-    async def judge_texts(self, texts: Sequence[str]) -> TextsAnswer:
-        """The sentiment of each of *texts*; nothing is remembered of them here.
+    def check_texts(self, texts: Sequence[str]) -> None:
+        """Refuse what no model need see.
 
         Raises:
             InvalidInput: No text.
             TooLarge: More than ``max_texts``.
-            AuguryError: What the engine raises for a whole request.
         """
         if not texts:
             raise InvalidInput("texts is empty; send at least one text")
@@ -160,6 +198,16 @@ class TweetService:
                 texts=len(texts),
                 limit=self.max_texts,
             )
+
+    async def judge_texts(self, texts: Sequence[str]) -> TextsAnswer:
+        """The sentiment of each of *texts*; nothing is remembered of them here.
+
+        Raises:
+            InvalidInput: No text.
+            TooLarge: More than ``max_texts``.
+            AuguryError: What the engine raises for a whole request.
+        """
+        self.check_texts(texts)
         encoded = [_encode(text) for text in texts]
         sound = [text for text in encoded if isinstance(text, bytes)]
         if not sound:
@@ -168,58 +216,46 @@ class TweetService:
             response = await self._predictor.infer(
                 InferRequest(self._model, {"text": bytes_column(sound)})
             )
-            version, judged, timing = response.version, self._read(response), response.timing
+            judged = read_sentiments(response, self._predictor.signature(self._model))
+            version, timing = response.version, response.timing
         in_order = iter(judged)
         results = tuple(next(in_order) if isinstance(text, bytes) else text for text in encoded)
         return TextsAnswer(self._model, version, results, timing)
 
-    async def remember(self, record: PredictionRecord) -> None:
-        """Write *record*, for 60 days; a store that is down is logged.
+    def remember(self, record: PredictionRecord) -> None:
+        """Have *record* written; a question that comes before it is written finds it too."""
+        self._buffer.put(str(record.tweet_id), record)
 
-        Meant to run after the answer has been sent.
-        """
-        try:
-            await records.remember(self._store, record)
-        except AuguryError as error:
-            self._log.warning(
-                "prediction not remembered", tweet_id=str(record.tweet_id), error=error.message
-            )
+    async def flush(self, timeout_s: float) -> int:
+        """Have everything that waits written now; returns how many still wait after *timeout_s*."""
+        return await self._buffer.flush(timeout_s)
 
-    async def author(self, author: str, bucket: Bucket) -> tuple[int, Tally]:
-        """The id and the tally of an author, given by id or ``@username``.
+    async def erase_tweet(self, tweet_id: int) -> int:
+        """Erase a tweet: prediction, counts, the archive's copy; returns how many there were.
 
         Raises:
-            NotFound: Nothing is held of them.
-            Unavailable: The store cannot be reached.
+            Unavailable: The store cannot be reached; ask again.
         """
-        author_id = await aggregates.find_author(self._store, author)
-        if author_id is not None:
-            tally = await aggregates.author_tally(self._store, author_id, bucket)
-            if tally.all.total:
-                return author_id, tally
-        raise NotFound(
-            f"no prediction is held for author {shown(author)}; ask /v1/inference for some of their "
-            "tweets first (predictions are held for 60 days), and name authors by id or @username",
-            author=shown(author),
-        )
+        waited = await self._buffer.discard(str(tweet_id))
+        return max(await self._ledger.erase([tweet_id]), waited)
 
-    async def topic(self, word: str, bucket: Bucket) -> tuple[str, Tally]:
-        """The spelling and the tally of a topic.
+    async def erase_author(self, author_id: int) -> int:
+        """Erase all tweets of an author; returns how many there were.
 
         Raises:
-            InvalidInput: *word* could not be a topic.
-            NotFound: Nothing is held on it.
-            Unavailable: The store cannot be reached.
+            Unavailable: The store cannot be reached; ask again.
         """
-        topic = parse_topic(word)
-        tally = await aggregates.topic_tally(self._store, topic, bucket)
-        if tally.all.total:
-            return topic, tally
-        raise NotFound(
-            f"no prediction is held on the topic {topic!r}; topics are hashtags, cashtags and words "
-            "of 3 letters or more of the tweets that /v1/inference was asked for in 60 days",
-            topic=topic,
-        )
+        await self._buffer.flush(_FLUSH_S)
+        return await self._ledger.erase_author(author_id)
+
+    async def clear(self) -> int:
+        """Erase everything; returns how many tweets there were.
+
+        Raises:
+            Unavailable: The store cannot be reached; ask again.
+        """
+        await self._buffer.flush(_FLUSH_S)
+        return await self._ledger.clear()
 
     def _is_current(self, record: PredictionRecord) -> bool:
         """Whether *record* is what the model would say now."""
@@ -227,23 +263,49 @@ class TweetService:
             self._model
         )
 
-    async def _judge(self, tweet: Tweet) -> PredictionRecord:
+    def _take_off(
+        self, tweet_id: int, known: PredictionRecord | None, asked_at: datetime
+    ) -> Flight[PredictionRecord]:
+        """Begin to fetch and judge a tweet for all who ask."""
+        task = asyncio.create_task(self._judge(tweet_id, known, asked_at), name="tweets-judge")
+        flight = self._flights[tweet_id] = Flight(task)
+
+        def landed(done: asyncio.Future[PredictionRecord]) -> None:
+            if self._flights.get(tweet_id) is flight:
+                del self._flights[tweet_id]
+            # Those who wait are told; when they have all gone, nobody else asks for the error.
+            if not done.cancelled():
+                done.exception()
+
+        task.add_done_callback(landed)
+        return flight
+
+    async def _judge(
+        self, tweet_id: int, known: PredictionRecord | None, asked_at: datetime
+    ) -> PredictionRecord:
+        tweet = await self._source.fetch(tweet_id) if known is None else known.tweet
         answer = await self.judge_texts([tweet.text])
         (result,) = answer.results
         if isinstance(result, AuguryError):
             raise result
-        return records.record_of(
+        record = record_of(
             tweet,
             label=result.label,
             scores=result.scores,
             model=answer.model,
             version=answer.version,
-            predicted_at=datetime.fromtimestamp(self._clock.time(), UTC),
+            predicted_at=asked_at,
         )
+        self.remember(record)
+        return record
 
     async def _recall(self, tweet_id: int) -> PredictionRecord | None:
+        known = self._buffer.get(str(tweet_id))
         try:
-            known = await records.recall(self._store, tweet_id)
+            if known is None:
+                known = await self._ledger.record(tweet_id)
+                # What was judged, or written anew, while we asked is younger than the answer.
+                known = self._buffer.get(str(tweet_id)) or known
         except AuguryError as error:
             self._log.warning("memory not asked", tweet_id=str(tweet_id), error=error.message)
             self._on_lookup("unavailable")
@@ -252,29 +314,15 @@ class TweetService:
             self._on_lookup("miss")
         return known
 
-    def _read(self, response: InferResponse) -> list[Sentiment | AuguryError]:
-        """The rows of *response* in business terms."""
-        if len(response.errors) == response.rows:
-            return [response.errors[row] for row in range(response.rows)]
-        spec = self._predictor.signature(self._model)
-        names = next((output.labels for output in spec.outputs if output.name == "scores"), ())
-        labels, scores = response.outputs.get("label"), response.outputs.get("scores")
-        if labels is None or scores is None or len(names) != scores.shape[-1]:
-            raise RuntimeFailed(
-                f"model {self._model!r} tells no sentiment: it needs the outputs 'label' and "
-                "'scores', with the names of the classes as labels of 'scores'",
-                model=self._model,
-            )
-        return [
-            response.errors.get(row)
-            or Sentiment(
-                labels[row].decode(),
-                # Six digits: more than float32 holds, and no 0.30000001192092896 on the wire.
-                {name: round(float(p), 6) for name, p in zip(names, scores[row], strict=True)},
-                row in response.cached,
-            )
-            for row in range(response.rows)
-        ]
+    async def _write(self, waiting: list[PredictionRecord]) -> None:
+        await self._ledger.write(waiting)
+
+
+async def _ended(task: asyncio.Future[Any]) -> None:
+    """End *task*, whatever it does."""
+    task.cancel()
+    with suppress(asyncio.CancelledError, AuguryError):
+        await task
 
 
 def _encode(text: str) -> bytes | InvalidInput:

@@ -13,7 +13,9 @@ from augury.services.tweets.model import Tweet
 from augury.services.tweets.sources.archive_files import (
     MAX_LINE_BYTES,
     ArchiveFault,
+    count_lines,
     read_archive,
+    read_entries,
 )
 
 ID = 1050118621198921728
@@ -291,3 +293,31 @@ def test_jsonl_is_streamed(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": 1, "text": "a"}\n' * 10 + "x" * 10)
     entries = read_archive(tmp_path / "a.jsonl", max_file_bytes=10)
     assert next(entries) == Tweet(id=1, text="a")
+
+
+def test_entries_have_their_place(tmp_path: Path) -> None:
+    """A tweet that the model refuses later can be told with its line."""
+    file = tmp_path / "t.jsonl"
+    file.write_text('{"id": 1, "text": "a"}\n\n{"id": 2, "text": "b"}\n')
+    places = [(entry.file, entry.line) for entry in read_entries(file)]
+    assert places == [("t.jsonl", 1), ("t.jsonl", 3)]
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b'{"id": 1}\n{"id": 2}\n', 2),
+        (b'\xef\xbb\xbf{"id": 1}\n{"id": 2}', 2),
+        (b'[{"id": 1},\n{"id": 2}]', None),
+        (b"window.YTD.tweets.part0 = [\n]", None),
+        (b"", None),
+    ],
+)
+def test_lines_are_counted_where_each_is_an_entry(
+    tmp_path: Path, content: bytes, lines: int | None
+) -> None:
+    """For the time that is left; of other files nobody knows without decoding them."""
+    file = tmp_path / "t"
+    file.write_bytes(content)
+    assert count_lines(file) == lines
+    assert count_lines(tmp_path) is None

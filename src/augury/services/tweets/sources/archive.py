@@ -7,7 +7,7 @@ person who imported them decided to keep them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -87,20 +87,28 @@ async def import_tweets(
             bad = [entry for entry in batch if isinstance(entry, ArchiveFault)]
             faulty += len(bad)
             faults += bad[: _KEPT_FAULTS - len(faults)]
-            good = {
-                tweet_key(entry.id): encode_tweet(entry)
-                for entry in batch
-                if isinstance(entry, Tweet)
-            }
-            there = await store.get_many(list(good))
-            changed = {
-                key: value
-                for (key, value), old in zip(good.items(), there, strict=True)
-                if value != old
-            }
-            if changed:
-                await store.set_many(changed)
-            imported += len(changed)
-            skipped += len(batch) - len(bad) - len(changed)
+            changed = await keep(store, [entry for entry in batch if isinstance(entry, Tweet)])
+            imported += changed
+            skipped += len(batch) - len(bad) - changed
             progress(len(batch))
     return ImportReport(imported, skipped, faulty, tuple(faults))
+
+
+async def keep(store: KeyValueStore, tweets: Sequence[Tweet]) -> int:
+    """Write *tweets* to the archive in *store*, in one round trip each way.
+
+    Returns:
+        How many were not there, or not exactly so.
+
+    Raises:
+        Unavailable: The store cannot be reached.
+        UnicodeEncodeError: A text has lone surrogates.
+    """
+    good = {tweet_key(tweet.id): encode_tweet(tweet) for tweet in tweets}
+    there = await store.get_many(list(good))
+    changed = {
+        key: value for (key, value), old in zip(good.items(), there, strict=True) if value != old
+    }
+    if changed:
+        await store.set_many(changed)
+    return len(changed)

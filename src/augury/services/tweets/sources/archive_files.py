@@ -41,6 +41,7 @@ from augury.services.tweets.sources.archive_entries import (
 DEFAULT_MAX_FILE_BYTES: Final = 512 * 1024 * 1024
 MAX_LINE_BYTES: Final = 1024 * 1024
 _MAX_ACCOUNT_BYTES: Final = 1024 * 1024
+_BLOCK_BYTES: Final = 1024 * 1024
 
 _ASSIGNMENT: Final = re.compile(rb"\s*window\.YTD\.\w+\.part\d+\s*=\s*")
 _TWEETS_FILE: Final = re.compile(r"(?:tweets?|tweets?-part\d+)\.js")
@@ -65,10 +66,34 @@ class ArchiveFault:
         return f"{self.file}:{self.line}: {self.message}"
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A tweet and where it stands.
+
+    Args:
+        file: Name of the file, or of the member of the ``.zip``.
+        line: Line on which the entry starts, counted from 1.
+        tweet: The tweet.
+    """
+
+    file: str
+    line: int
+    tweet: Tweet
+
+
+Entry = Placed | ArchiveFault
+
+
 def read_archive(
     path: Path, *, max_file_bytes: int = DEFAULT_MAX_FILE_BYTES
 ) -> Iterator[Tweet | ArchiveFault]:
-    """All tweets of *path*, in its order.
+    """All tweets of *path*, in its order; see :func:`read_entries`."""
+    for entry in read_entries(path, max_file_bytes=max_file_bytes):
+        yield entry.tweet if isinstance(entry, Placed) else entry
+
+
+def read_entries(path: Path, *, max_file_bytes: int = DEFAULT_MAX_FILE_BYTES) -> Iterator[Entry]:
+    """All tweets of *path* and their places, in its order.
 
     Args:
         path: A file or folder as the module's text lists them.
@@ -92,7 +117,26 @@ def read_archive(
         raise OperatorError(f"{path} cannot be read: {error}") from None
 
 
-def _read_folder(folder: Path, max_file_bytes: int) -> Iterator[Tweet | ArchiveFault]:
+def count_lines(path: Path) -> int | None:
+    """How many lines *path* has, if it is JSONL, where each is an entry; else ``None``.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if path.is_dir() or zipfile.is_zipfile(path):
+        return None
+    with path.open("rb") as file:
+        if file.read(3 + MAX_LINE_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] != b"{":
+            return None
+        file.seek(0)
+        lines, last = 0, b"\n"
+        while block := file.read(_BLOCK_BYTES):
+            lines += block.count(b"\n")
+            last = block[-1:]
+        return lines + (last != b"\n")
+
+
+def _read_folder(folder: Path, max_file_bytes: int) -> Iterator[Entry]:
     data = folder / "data" if (folder / "data").is_dir() else folder
     files = sorted(file for file in data.iterdir() if _TWEETS_FILE.fullmatch(file.name))
     if not files:
@@ -103,7 +147,7 @@ def _read_folder(folder: Path, max_file_bytes: int) -> Iterator[Tweet | ArchiveF
             yield from _read_stream(file, path.name, account, max_file_bytes)
 
 
-def _read_zip(path: Path, max_file_bytes: int) -> Iterator[Tweet | ArchiveFault]:
+def _read_zip(path: Path, max_file_bytes: int) -> Iterator[Entry]:
     with zipfile.ZipFile(path) as archive:
         members = sorted(
             (
@@ -142,7 +186,7 @@ def _read_account(stream: IO[bytes]) -> Account:
 
 def _read_stream(
     stream: IO[bytes], name: str, account: Account, max_file_bytes: int
-) -> Iterator[Tweet | ArchiveFault]:
+) -> Iterator[Entry]:
     first = stream.readline(MAX_LINE_BYTES).removeprefix(b"\xef\xbb\xbf")
     start = first.lstrip()[:1]
     if start == b"{":
@@ -162,9 +206,7 @@ def _read_stream(
         )
 
 
-def _read_lines(
-    stream: IO[bytes], first: bytes, name: str, account: Account
-) -> Iterator[Tweet | ArchiveFault]:
+def _read_lines(stream: IO[bytes], first: bytes, name: str, account: Account) -> Iterator[Entry]:
     number, line = 0, first
     while line:
         number += 1
@@ -177,7 +219,7 @@ def _read_lines(
         line = stream.readline(MAX_LINE_BYTES)
 
 
-def _read_array(content: bytes, name: str, account: Account) -> Iterator[Tweet | ArchiveFault]:
+def _read_array(content: bytes, name: str, account: Account) -> Iterator[Entry]:
     match = _ASSIGNMENT.match(content)
     begin = match.end() if match else 0
     try:
@@ -198,15 +240,14 @@ def _read_array(content: bytes, name: str, account: Account) -> Iterator[Tweet |
         position_ = found
 
 
-def _read_entry(
-    raw: bytes, name: str, line: int, account: Account
-) -> Iterator[Tweet | ArchiveFault]:
+def _read_entry(raw: bytes, name: str, line: int, account: Account) -> Iterator[Entry]:
     try:
         value: Any = msgspec.json.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         yield ArchiveFault(name, line, f"no JSON: {error}")
         return
     try:
-        yield from tweets_of(value, account)
+        for tweet in tweets_of(value, account):
+            yield Placed(name, line, tweet)
     except NotATweetError as fault:
         yield ArchiveFault(name, line, str(fault))

@@ -1,7 +1,7 @@
-"""Understand what X's API v2 answers about one tweet.
+"""Understand what X's API v2 answers about one tweet, or to a search.
 
-Pure: status, headers and body go in; a tweet, a reason to try again, or an error comes out.
-``x_api`` does the asking and the waiting.  Shapes: https://docs.x.com/x-api/fundamentals/response-codes-and-errors
+Pure: status, headers and body go in; tweets, a reason to try again, or an error comes out.
+``x_client`` does the asking and the waiting.  Shapes: https://docs.x.com/x-api/fundamentals/response-codes-and-errors
 and the error objects of ``GET /2/tweets/:id``, which come with status 200 when the tweet, rather
 than the request, is at fault.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from augury.core.errors import AuguryError, InvalidInput, NotAllowed, NotFound, 
 from augury.services.tweets.model import Tweet, unescape
 
 TOKEN_SETTING: Final = "AUGURY_X_BEARER_TOKEN"  # noqa: S105 - the name, not the token
+
+T = TypeVar("T")
 
 # X's windows last 15 minutes; a 429 that does not tell its end is asked again after one.
 _DEFAULT_LIMIT_S: Final = 60.0
@@ -33,10 +35,12 @@ class Limited:
     Args:
         until_s: Wall time in seconds since 1970 from which on we may ask again.
         what: Which limit it is, for people.
+        passes: Whether waiting for it helps; a monthly cap's end nobody waits for.
     """
 
     until_s: float
     what: str = "X's rate limit"
+    passes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,19 @@ class Transient:
     """
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search.
+
+    Args:
+        tweets: Newest first.
+        next_token: Asks for the next page; ``None`` on the last.
+    """
+
+    tweets: tuple[Tweet, ...]
+    next_token: str | None = None
 
 
 class _User(msgspec.Struct):
@@ -96,7 +113,22 @@ class _Body(_Problem):
     errors: list[_Problem] = msgspec.field(default_factory=list)
 
 
+class _Meta(msgspec.Struct):
+    next_token: str | None = None
+    result_count: int | None = None
+
+
+class _PageBody(_Problem):
+    data: list[_Data] = msgspec.field(default_factory=list)
+    meta: _Meta | None = None
+    includes: _Includes = msgspec.field(default_factory=_Includes)
+    errors: list[_Problem] = msgspec.field(default_factory=list)
+
+
 _BODIES: Final = msgspec.json.Decoder(_Body)
+_PAGES: Final = msgspec.json.Decoder(_PageBody)
+# Of X's own words in our messages.
+_MAX_QUOTED_CHARS: Final = 300
 
 
 def understand(
@@ -117,8 +149,48 @@ def understand(
         InvalidInput: X calls the id impossible.
         UpstreamFailed: X refuses us, or answers nonsense.
     """
-    if status >= 500:
-        return Transient(f"X answered {status}")
+    if status >= 500 or status in (401, 429):
+        return _turned_away(status, headers, body, now_s)
+    answer = _decode(_BODIES, status, body)
+    if status == 200 and answer.data is not None:
+        return _tweet(answer.data, {user.id: user for user in answer.includes.users})
+    raise _fault(tweet_id, status, answer)
+
+
+def understand_page(
+    *, status: int, headers: Mapping[str, str], body: bytes, now_s: float
+) -> Page | Limited | Transient:
+    """What X's answer to a search means.
+
+    Args:
+        status: HTTP status.
+        headers: With lower-case names.
+        body: All of it.
+        now_s: Wall time, seconds since 1970.
+
+    Raises:
+        InvalidInput: X refuses the query; the message is X's.
+        UpstreamFailed: X refuses us, or answers nonsense.
+    """
+    if status >= 500 or status in (401, 429):
+        return _turned_away(status, headers, body, now_s)
+    answer = _decode(_PAGES, status, body)
+    # Beside tweets, `errors` tell of parts that X kept back (a suspended author); not of the search.
+    if status == 200 and (answer.meta is not None or answer.data):
+        users = {user.id: user for user in answer.includes.users}
+        token = answer.meta.next_token if answer.meta else None
+        return Page(tuple(_tweet(data, users) for data in answer.data), token or None)
+    problem = answer.errors[0] if answer.errors else answer
+    if status == 400:
+        words = problem.message or problem.detail or problem.title or "it gives no reason"
+        raise InvalidInput(f"X refuses the search: {_quoted(words)}", upstream="x")
+    raise _refusal(status, problem, "searching")
+
+
+def _turned_away(
+    status: int, headers: Mapping[str, str], body: bytes, now_s: float
+) -> Limited | Transient:
+    """What the statuses mean that tell nothing of what was asked."""
     if status == 429:
         return _limited(headers, body, now_s)
     if status == 401:
@@ -127,17 +199,18 @@ def understand(
             upstream="x",
             upstream_status=401,
         )
+    return Transient(f"X answered {status}")
+
+
+def _decode(decoder: msgspec.json.Decoder[T], status: int, body: bytes) -> T:
     try:
-        answer = _BODIES.decode(body)
+        return decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise UpstreamFailed(
             f"X answered {status} with something that is not its API's JSON; is the base URL right?",
             upstream="x",
             upstream_status=status,
         ) from None
-    if status == 200 and answer.data is not None:
-        return _tweet(answer.data, answer.includes)
-    raise _fault(tweet_id, status, answer)
 
 
 def limit_of(headers: Mapping[str, str], now_s: float) -> Limited | None:
@@ -154,8 +227,11 @@ def _limited(headers: Mapping[str, str], body: bytes, now_s: float) -> Limited:
         kind = _BODIES.decode(body).kind
     except (msgspec.MsgspecError, UnicodeDecodeError):
         kind = ""
-    what = "X's usage cap of our plan" if kind == "usage-capped" else "X's rate limit"
-    return Limited(now_s + _DEFAULT_LIMIT_S if until_s is None else until_s, what)
+    if until_s is None:
+        until_s = now_s + _DEFAULT_LIMIT_S
+    if kind == "usage-capped":
+        return Limited(until_s, "X's usage cap of our plan", passes=False)
+    return Limited(until_s)
 
 
 def _reset_s(headers: Mapping[str, str], now_s: float) -> float | None:
@@ -167,8 +243,8 @@ def _reset_s(headers: Mapping[str, str], now_s: float) -> float | None:
     return None
 
 
-def _tweet(data: _Data, includes: _Includes) -> Tweet:
-    author = next((user for user in includes.users if user.id == data.author_id), None)
+def _tweet(data: _Data, users: Mapping[str, _User]) -> Tweet:
+    author = None if data.author_id is None else users.get(data.author_id)
     try:
         created_at = data.created_at
         return Tweet(
@@ -207,6 +283,11 @@ def _fault(tweet_id: int, status: int, answer: _Body) -> AuguryError:
         )
     if status == 400 and (problem.parameter == "id" or "id" in problem.parameters):
         return InvalidInput(f"X says that {tweet_id} is no tweet id", tweet=str(tweet_id))
+    return _refusal(status, problem, "looking tweets up")
+
+
+def _refusal(status: int, problem: _Problem, doing: str) -> AuguryError:
+    """The error for an answer that is about us, rather than about what we asked for."""
     if status == 402:
         return UpstreamFailed(
             "X says that our plan's credits are used up (402): buy credits, or import an archive "
@@ -216,13 +297,19 @@ def _fault(tweet_id: int, status: int, answer: _Body) -> AuguryError:
         )
     if status == 403:
         return UpstreamFailed(
-            f"X refuses our app (403 {problem.title or 'Forbidden'}): its plan does not include "
-            f"looking tweets up, or {TOKEN_SETTING} is of the wrong kind",
+            f"X refuses our app (403 {_quoted(problem.title) or 'Forbidden'}): its plan does not "
+            f"include {doing}, or {TOKEN_SETTING} is of the wrong kind",
             upstream="x",
             upstream_status=403,
         )
     return UpstreamFailed(
-        f"X answered {status} {problem.title or 'without a tweet'}",
+        f"X answered {status} {_quoted(problem.title) or 'without a tweet'}",
         upstream="x",
         upstream_status=status,
     )
+
+
+def _quoted(words: str) -> str:
+    """X's *words* on one line of bounded length, without what a terminal would obey."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in words).split())
+    return line if len(line) <= _MAX_QUOTED_CHARS else line[: _MAX_QUOTED_CHARS - 1] + "…"

@@ -14,9 +14,12 @@ from pydantic.alias_generators import to_camel
 
 from augury.core.errors import AuguryError
 from augury.core.request import Timing
-from augury.services.tweets.aggregates import Bucket, Counts, Tally
+from augury.services.tweets.aggregates import AuthorRow, Bucket, Counts, Page, Tally, TopicRow
+from augury.services.tweets.ledger.tables import Kind
 from augury.services.tweets.records import PredictionRecord
-from augury.services.tweets.service import Sentiment, TextsAnswer, TweetAnswer
+from augury.services.tweets.rising import Rising, RisingRow
+from augury.services.tweets.sentiments import Sentiment
+from augury.services.tweets.service import TextsAnswer, TweetAnswer
 
 # An hourly tally of years would be megabytes; 1,000 hours are six weeks, 1,000 weeks 19 years.
 MAX_BUCKETS = 1000
@@ -44,38 +47,54 @@ class Author(_Body):
     name: str | None = Field(description="The name that is shown")
 
 
-class TweetSentiment(_Body):
-    """The sentiment of one tweet."""
-
+class _Judged(_Body):
     sentiment_analyst: str = Field(description="The label: negative, neutral or positive")
     text_input: str = Field(description="The text that was judged")
     scores: dict[str, float] = Field(description="Every label to its probability")
     tweet_id: str
     author: Author
     created_at: datetime | None = Field(description="When the tweet was written, UTC")
-    cached: bool = Field(description="Whether the prediction was remembered")
     model: str
     version: str
+
+
+class TweetSentiment(_Judged):
+    """The sentiment of one tweet."""
+
+    cached: bool = Field(description="Whether the prediction was remembered")
 
     @classmethod
     def of(cls, answer: TweetAnswer) -> Self:
         """*answer* for the wire."""
-        record: PredictionRecord = answer.record
-        return cls(
-            sentiment_analyst=record.label,
-            text_input=record.text,
-            scores=record.scores,
-            tweet_id=str(record.tweet_id),
-            author=Author(
-                id=None if record.author_id is None else str(record.author_id),
-                username=record.username,
-                name=record.author_name,
-            ),
-            created_at=record.created_at,
-            cached=answer.cached,
-            model=record.model,
-            version=str(record.version),
-        )
+        return cls(**_judged_fields(answer.record), cached=answer.cached)
+
+
+class RememberedTweet(_Judged):
+    """The sentiment of one tweet, as it is remembered."""
+
+    predicted_at: datetime = Field(description="When it was judged, UTC")
+
+    @classmethod
+    def of(cls, record: PredictionRecord) -> Self:
+        """*record* for the wire."""
+        return cls(**_judged_fields(record), predicted_at=record.predicted_at)
+
+
+def _judged_fields(record: PredictionRecord) -> dict[str, Any]:
+    return {
+        "sentiment_analyst": record.label,
+        "text_input": record.text,
+        "scores": record.scores,
+        "tweet_id": str(record.tweet_id),
+        "author": Author(
+            id=None if record.author_id is None else str(record.author_id),
+            username=record.username,
+            name=record.author_name,
+        ),
+        "created_at": record.created_at,
+        "model": record.model,
+        "version": str(record.version),
+    }
 
 
 class Texts(_Body):
@@ -175,7 +194,7 @@ class Aggregate(Summary):
     undated: int = Field(description="Tweets of unknown time, in no bucket")
     first_at: datetime | None = Field(description="When the earliest tweet was written")
     last_at: datetime | None = Field(description="When the latest tweet was written")
-    truncated: bool = Field(description="Whether there were more tweets than were counted")
+    truncated: bool = Field(description="Always false: all tweets are counted")
 
 
 class AuthorSentiment(Aggregate):
@@ -188,6 +207,112 @@ class TopicSentiment(Aggregate):
     """The sentiment of the tweets on a topic."""
 
     topic: str
+
+
+class AllSentiment(Aggregate):
+    """The sentiment of all tweets."""
+
+
+class _List(_Body):
+    total: int = Field(description="Rows of the whole list")
+    offset: int
+    limit: int
+    next: int | None = Field(description="Offset of the next page; null on the last")
+
+
+class TweetList(_List):
+    """Predictions."""
+
+    tweets: list[RememberedTweet]
+
+    @classmethod
+    def of(cls, page: Page[PredictionRecord]) -> Self:
+        """*page* for the wire."""
+        return cls(tweets=[RememberedTweet.of(row) for row in page.rows], **page_fields(page))
+
+
+class ListedAuthor(Summary):
+    """An author, with their tweets added up."""
+
+    id: str = Field(description="X's id, as text")
+    username: str | None = Field(description="The name after the @, without it")
+    name: str | None = Field(description="The name that is shown")
+    first_at: datetime | None = Field(description="When the earliest tweet was written")
+    last_at: datetime | None = Field(description="When the latest tweet was written")
+
+
+class AuthorList(_List):
+    """Authors."""
+
+    authors: list[ListedAuthor]
+
+    @classmethod
+    def of(cls, page: Page[AuthorRow]) -> Self:
+        """*page* for the wire."""
+        return cls(
+            authors=[
+                ListedAuthor(
+                    id=str(row.author_id),
+                    username=row.username,
+                    name=row.name,
+                    first_at=row.first_at,
+                    last_at=row.last_at,
+                    **_summary_fields(row.counts),
+                )
+                for row in page.rows
+            ],
+            **page_fields(page),
+        )
+
+
+class ListedTopic(Summary):
+    """A topic, with the tweets on it added up."""
+
+    topic: str
+    kind: Kind
+    recent: int | None = Field(description="For rising: its tweets of the window")
+    expected: float | None = Field(description="For rising: the mean of its earlier windows")
+    score: float | None = Field(description="For rising: the excess in standard deviations")
+
+
+class TopicList(_List):
+    """Topics."""
+
+    topics: list[ListedTopic]
+    window_start: datetime | None = Field(description="For rising: begin of the window, UTC")
+    window_end: datetime | None = Field(description="For rising: its end, exclusive")
+
+
+class Erased(_Body):
+    """What an erasure did."""
+
+    erased: int = Field(description="Tweets that were erased")
+
+
+def topic_list(found: Page[TopicRow] | Rising) -> TopicList:
+    """*Found* for the wire."""
+    page: Page[TopicRow] | Page[RisingRow] = found.page if isinstance(found, Rising) else found
+    return TopicList(
+        topics=[
+            ListedTopic(
+                topic=row.topic,
+                kind=row.kind,
+                recent=row.recent if isinstance(row, RisingRow) else None,
+                expected=row.expected if isinstance(row, RisingRow) else None,
+                score=row.score if isinstance(row, RisingRow) else None,
+                **_summary_fields(row.counts),
+            )
+            for row in page.rows
+        ],
+        window_start=found.start if isinstance(found, Rising) else None,
+        window_end=found.end if isinstance(found, Rising) else None,
+        **page_fields(page),
+    )
+
+
+def page_fields(page: Page[Any]) -> dict[str, Any]:
+    """The members that all lists have in common."""
+    return {"total": page.total, "offset": page.offset, "limit": page.limit, "next": page.next}
 
 
 def aggregate_fields(tally: Tally) -> dict[str, Any]:
@@ -204,7 +329,7 @@ def aggregate_fields(tally: Tally) -> dict[str, Any]:
         "undated": tally.undated,
         "first_at": tally.first_at,
         "last_at": tally.last_at,
-        "truncated": tally.truncated,
+        "truncated": False,
     }
 
 
