@@ -54,11 +54,13 @@ def chromium(programs: tuple[str, str]) -> Iterator[Chrome]:
             driver.quit()
 
 
-def set_viewport(driver: Chrome, width: int, height: int, *, phone: bool = False) -> None:
-    """Lay the page out at so many CSS pixels."""
+def set_viewport(
+    driver: Chrome, width: int, height: int, *, phone: bool = False, scale: float = 2
+) -> None:
+    """Lay the page out at so many CSS pixels, each *scale* pixels wide."""
     metrics: dict[str, Any] = {"width": width, "height": height, "mobile": phone}
     driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {**metrics, "deviceScaleFactor": 2}
+        "Emulation.setDeviceMetricsOverride", {**metrics, "deviceScaleFactor": scale}
     )
 
 

@@ -6,8 +6,8 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 
 import uvicorn
@@ -16,8 +16,9 @@ from fastapi import FastAPI
 from augury.core.clock import SystemClock
 from augury.core.request import InferRequest, InferResponse
 from augury.edge import errors
+from augury.services.tweets.api.routes import router as tweets_router
+from augury.services.tweets.ledger import ledger_over
 from augury.services.tweets.model import Tweet
-from augury.services.tweets.routes import router as tweets_router
 from augury.services.tweets.service import TweetService
 from augury.services.tweets.sources.archive import ArchiveSource, import_tweets
 from augury.services.tweets.sources.chain import ChainSource, XWithoutToken
@@ -55,9 +56,16 @@ def make_app() -> FastAPI:
     ]
     asyncio.run(import_tweets(tweets, store))
     source = ChainSource([ArchiveSource(store), XWithoutToken()])
-    app = FastAPI()
+    service = TweetService(SlowPredictor(), source, ledger_over(store, SystemClock()))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service:
+            yield
+
+    app = FastAPI(lifespan=lifespan)
     errors.install(app)
-    app.include_router(tweets_router(TweetService(SlowPredictor(), source, store)))
+    app.include_router(tweets_router(service))
     app.include_router(ui_router())
     return app
 
@@ -66,7 +74,7 @@ def make_app() -> FastAPI:
 def running_server() -> Iterator[str]:
     """The server's URL; it is stopped when the block ends."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(make_app(), log_level="warning", ws="none", lifespan="off")
+    config = uvicorn.Config(make_app(), log_level="warning", ws="none", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="ui-server")
     thread.start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, cast
 
 import pytest
 from selenium.webdriver import ActionChains, Chrome
@@ -14,6 +13,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.services.ui.browser import chromium, prefer, programs_or_skip, set_viewport
+from tests.services.ui.reading import brightness, console, contrast, find, text
 from tests.services.ui.server import NASTY_ID, TWEET_ID, XSS, running_server
 
 pytestmark = pytest.mark.browser
@@ -44,24 +44,6 @@ def page(browser: Chrome, url: str) -> Iterator[Chrome]:
     yield browser
     said = [entry for entry in console(browser) if "status of 4" not in entry["message"]]
     assert said == []
-
-
-def find(page: Chrome, selector: str) -> WebElement:
-    """The element, as soon as it is there."""
-    return WebDriverWait(page, 10).until(lambda _: page.find_element(By.CSS_SELECTOR, selector))
-
-
-def text(page: Chrome, selector: str) -> str:
-    """Its text as it was set; what the driver calls visible text lacks what is just fading in."""
-    find(page, selector)
-    # In one step: between two, the page may have put another element there.
-    script = "return document.querySelector(arguments[0])?.textContent ?? ''"
-    return str(page.execute_script(script, selector)).strip()
-
-
-def console(page: Chrome) -> list[dict[str, Any]]:
-    """What the console has said since it was asked last."""
-    return cast(list[dict[str, Any]], page.get_log("browser"))  # type: ignore[no-untyped-call]
 
 
 def box(page: Chrome) -> WebElement:
@@ -247,21 +229,6 @@ def test_the_session_is_remembered_and_forgotten(page: Chrome) -> None:
     assert not find(page, "#history").is_displayed()
     page.refresh()
     assert not page.find_element(By.ID, "history").is_displayed()
-
-
-def brightness(page: Chrome, selector: str, name: str) -> float:
-    """Relative luminance (WCAG 2.2) of a computed colour."""
-    colour = find(page, selector).value_of_css_property(name)
-    parts = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(page: Chrome, front: str, back: str, name: str = "color") -> float:
-    pair = sorted((brightness(page, front, name), brightness(page, back, "background-color")))
-    return (pair[1] + 0.05) / (pair[0] + 0.05)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,5 +1,6 @@
-"""The page at ``/``: type a text or paste a tweet's address, see its sentiment.
+"""The pages for people: ``/`` tries a text or tweet, ``/ui`` is the dashboard.
 
-``routes`` serves the plain files of ``static/``.  The page needs no build step, loads nothing from
-elsewhere, and knows the server by its public API only.
+``routes`` and ``assets`` serve the plain files of ``static/``; ``sampler`` keeps the server's recent
+past (``readings``, ``quantiles``), which ``live`` tells as JSON and server-sent events.  The pages need
+no build step, load nothing from elsewhere, and know tweets by the public API only.
 """

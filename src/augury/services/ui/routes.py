@@ -1,56 +1,47 @@
-"""Serve the page and its few files, from memory, with what keeps a browser honest.
-
-The content security policy lets the page load from this server only and run no inline script; what
-it shows is set as text, never as HTML.  ETags spare the bytes, and since every request is
-revalidated, a new release shows at once.
-"""
+"""Which file is at which path: the try-it page at ``/``, the dashboard at ``/ui``, and their assets."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Coroutine
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter
 
-ASSETS: Final = {
-    "index.html": "text/html; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "augur.svg": "image/svg+xml",
-    "flock.svg": "image/svg+xml",
-}
+from augury.services.ui.assets import Asset
 
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'; object-src 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-cache",
-}
+# Pages, then what they load: what both need, what one needs, and what others wrote.
+PAGES: Final = {"/": "index.html", "/ui": "dashboard.html"}
+SHARED: Final = ("style.css", "augur.svg", "flock.svg", "asking.js", "elements.js", "words.js")
+DASHBOARD: Final = (
+    *("main", "live", "panel", "readout", "looks", "export", "tiles"),
+    *("tweets", "authors", "courses", "lists", "drilldown", "service"),
+)
+ASSETS: Final = (
+    *SHARED,
+    "app.js",
+    "dashboard/dashboard.css",
+    *(f"dashboard/{name}.js" for name in DASHBOARD),
+)
+# Their names hold their versions.
+VENDORED: Final = ("vendor/echarts-6.1.0.simple.min.js",)
 
 
-def router() -> APIRouter:
-    """``/`` and ``/assets/…``; outside of the API's document, since they are for people."""
+def router(*, page: bool = True) -> APIRouter:
+    """The pages and their assets; outside of the API's document, since they are for people.
+
+    Args:
+        page: Whether the try-it page is served, too: it needs the tweet application.
+    """
     routes = APIRouter(include_in_schema=False)
     static = files(__package__).joinpath("static")
-    for name, content_type in ASSETS.items():
-        path = "/" if name == "index.html" else f"/assets/{name}"
-        content = static.joinpath(name).read_bytes()
-        routes.add_api_route(path, _serve(content, content_type), methods=["GET", "HEAD"])
+    for path, name in PAGES.items():
+        if page or path != "/":
+            _add(routes, path, Asset(static.joinpath(name)))
+    for name in (*ASSETS, *VENDORED):
+        asset = Asset(static.joinpath(*name.split("/")), versioned=name in VENDORED)
+        _add(routes, f"/assets/{name}", asset)
     return routes
 
 
-def _serve(content: bytes, content_type: str) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-
-    async def serve(request: Request) -> Response:
-        headers = {**_HEADERS, "ETag": etag}
-        wanted = request.headers.get("if-none-match", "")
-        known = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
-        if etag in known or "*" in known:
-            return Response(status_code=304, headers=headers)
-        return Response(content, media_type=content_type, headers=headers)
-
-    return serve
+def _add(routes: APIRouter, path: str, asset: Asset) -> None:
+    routes.add_api_route(path, asset.__call__, methods=["GET", "HEAD"])

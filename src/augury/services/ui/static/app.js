@@ -1,7 +1,11 @@
-// The page's behaviour: tell texts from tweets, ask the server, show what it says.
+// The page at /: tell texts from tweets, ask the server, show what it says.
 //
 // Everything that is shown is set as text (textContent), never as HTML: what comes from tweets, and
 // what people type, is foreign.  The session's questions stay in this tab.
+
+import { Fault, fetchJson } from "./asking.js";
+import { element, faultCard, shape, tone } from "./elements.js";
+import { duration, moment, percent, sentence } from "./words.js";
 
 const ASKED_KEY = "augury.asked";
 const KEPT_QUESTIONS = 6;
@@ -11,15 +15,6 @@ const PATIENCE_MS = 30_000;
 const WEB_ADDRESS = /^<?\s*(?:https?:\/\/\S+|(?:www\.|mobile\.|m\.)?(?:x|twitter)\.com\/\S+)\s*>?$/i;
 const BARE_ID = /^\d{5,19}$/;
 
-// One shape for each sentiment, since colour alone does not reach everybody.
-const SHAPES = {
-  positive: "M12 3 22 20H2z",
-  neutral: "M3 9h18v6H3z",
-  negative: "M12 21 2 4h20z",
-  other: "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z",
-  fault: "M12 2a10 10 0 1 0 0 20 10 10 0 0 0 0-20zm-1.2 5h2.4l-.3 6.5h-1.8zM12 15.2a1.3 1.3 0 1 1 0 2.6 1.3 1.3 0 0 1 0-2.6z",
-};
-
 const page = Object.fromEntries(
   ["form", "input", "kind", "ask", "ask-words", "fault", "result", "history", "asked", "forget"].map(
     (id) => [id, document.getElementById(id)],
@@ -27,57 +22,6 @@ const page = Object.fromEntries(
 );
 
 let underWay = null;
-
-// ---- building elements ----
-
-function element(tag, properties = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name === "class") made.className = value;
-    else if (name in made) made[name] = value;
-    else made.setAttribute(name, value);
-  }
-  made.append(...children.filter((child) => child !== null));
-  return made;
-}
-
-function tone(label) {
-  return label in SHAPES && label !== "fault" ? label : "other";
-}
-
-function shape(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("fill", "currentColor");
-  svg.setAttribute("fill-rule", "evenodd");
-  const path = document.createElementNS(svg.namespaceURI, "path");
-  path.setAttribute("d", SHAPES[name]);
-  path.setAttribute("stroke-linejoin", "round");
-  svg.append(path);
-  return element("span", { class: "shape", "aria-hidden": "true" }, svg);
-}
-
-// ---- words for numbers ----
-
-function percent(share) {
-  return new Intl.NumberFormat("en", {
-    style: "percent",
-    minimumFractionDigits: 1,
-    maximumFractionDigits: 1,
-  }).format(share);
-}
-
-function duration(ms) {
-  if (ms >= 1000) return `${(ms / 1000).toFixed(1)} s`;
-  return ms >= 10 ? `${Math.round(ms)} ms` : `${ms.toFixed(1)} ms`;
-}
-
-function moment(iso) {
-  const time = new Date(iso);
-  if (Number.isNaN(time.getTime())) return null;
-  const words = time.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-  return element("time", { dateTime: iso }, words);
-}
 
 function sureness(share) {
   if (share >= 0.85) return "Quite sure";
@@ -89,49 +33,6 @@ function sureness(share) {
 
 function isTweet(question) {
   return WEB_ADDRESS.test(question) || BARE_ID.test(question);
-}
-
-class Fault extends Error {
-  constructor(title, detail, retryable) {
-    super(detail);
-    this.title = title;
-    this.retryable = retryable;
-  }
-}
-
-async function fetchJson(url, options) {
-  let response;
-  try {
-    response = await fetch(url, options);
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
-    if (error.name === "TimeoutError") {
-      throw new Fault("No answer", "The server took over 30 seconds. Try again in a while.", true);
-    }
-    throw new Fault(
-      "The server cannot be reached",
-      "Is it still running, and are you still connected? Start it with “augury serve”.",
-      true,
-    );
-  }
-  let body;
-  try {
-    body = await response.json();
-  } catch {
-    body = null;
-  }
-  if (response.ok && body !== null) return body;
-  throw new Fault(
-    body?.title ?? `The server answered ${response.status}`,
-    sentence(body?.detail ?? "It did not say why; its log may."),
-    body?.retryable ?? response.status >= 500,
-  );
-}
-
-function sentence(text) {
-  const words = String(text);
-  const first = words.charAt(0).toUpperCase() + words.slice(1);
-  return /[.!?…]$/.test(first) ? first : `${first}.`;
 }
 
 async function askTweet(question, signal) {
@@ -252,6 +153,11 @@ function tweetLink(id) {
   return link;
 }
 
+function written(iso) {
+  const words = iso ? moment(iso) : "";
+  return words === "" ? null : element("time", { dateTime: iso }, words);
+}
+
 function showAnswer(answer, tookMs) {
   const sure = answer.scores[answer.label] ?? 0;
   const order = Object.entries(answer.scores);
@@ -280,7 +186,7 @@ function showAnswer(answer, tookMs) {
       "dl",
       { class: "facts" },
       fact("Author", authorName(answer.author)),
-      fact("Written", answer.createdAt ? moment(answer.createdAt) : null),
+      fact("Written", written(answer.createdAt)),
       fact("Tweet", tweetLink(answer.tweetId)),
       fact("Model", `${answer.model}, version ${answer.version}`),
       fact("Answer", answer.cached ? "remembered" : "computed now"),
@@ -292,23 +198,8 @@ function showAnswer(answer, tookMs) {
 }
 
 function showFault(fault) {
-  const again = element("button", { type: "button", class: "quiet" }, "Try again");
-  again.addEventListener("click", ask);
   page.result.replaceChildren();
-  page.fault.replaceChildren(
-    element(
-      "div",
-      { class: "card fault" },
-      shape("fault"),
-      element(
-        "div",
-        {},
-        element("h2", {}, fault.title),
-        element("p", {}, fault.message),
-        fault.retryable ? again : null,
-      ),
-    ),
-  );
+  page.fault.replaceChildren(faultCard(fault, ask));
 }
 
 // ---- what was asked before ----
