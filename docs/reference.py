@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the code, so that no setting, metric, error, route or command stays untold.
+"""Writes docs/reference/, docs/settings.md and .env.example from the code, so that nothing stays untold.
 
 `python docs/reference.py` writes the pages; tests/docs/test_reference.py fails when they are not what is committed.
 """
@@ -10,40 +10,171 @@ import inspect
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
-REFERENCE = Path(__file__).with_name("reference")
+DOCS = Path(__file__).parent
 MADE = (
     "<!-- Made by docs/reference.py from the code; change the code, then run `make docs`. -->\n\n"
 )
 
 
-def settings() -> str:
-    """Every setting with its names, default and meaning."""
+# The settings by what a person looks for; a name or the beginning of one. The first that fits takes it.
+GROUPS = (
+    ("Where it listens", ("host", "http_port", "admin_port", "grpc_port", "client_", "allowed_")),
+    (
+        "Who may do what",
+        ("first_superuser", "admin_token", "secret_key", "anonymous_", "audit_", "keys_", "auth_"),
+    ),
+    ("Models", ("model_", "ready_")),
+    ("Store", ("store", "redis_", "features_", "feature_")),
+    ("Prediction cache", ("cache_",)),
+    ("Tweets", ("x_", "tweets_", "tweet_", "topics_", "authors_", "ledger_")),
+    ("Dashboard", ("ui_", "dashboard_")),
+    ("Bounds", ("max_",)),
+    ("Logs", ("app_env", "log_")),
+    ("Stopping", ("drain_",)),
+    ("Other", ("",)),
+)
+
+
+def grouped() -> list[tuple[str, list[str]]]:
+    """Every setting, once, in its group."""
     from augury.app.settings import Settings
 
-    rows = []
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        shown = "—" if default is None else f"`{default}`"
-        names = [f"AUGURY_{name.upper()}"]
-        alias = field.validation_alias
-        for choice in getattr(alias, "choices", []):
-            if str(choice).isupper() and choice not in names:
-                names.append(str(choice))
-        rows.append(
-            f"| `{name}` | {', '.join(f'`{one}`' for one in names)} | {shown} | {field.description} |"
-        )
-    return (
+    found: dict[str, list[str]] = {title: [] for title, _ in GROUPS}
+    for name in Settings.model_fields:
+        for title, starts in GROUPS:
+            if any(_fits(name, start) for start in starts):
+                found[title].append(name)
+                break
+    return [(title, names) for title, names in found.items() if names]
+
+
+def _fits(name: str, start: str) -> bool:
+    """Whether *name* is *start*, or begins with its words.
+
+    >>> _fits("store", "store"), _fits("storeys", "store"), _fits("cache_bytes", "cache_")
+    (True, False, True)
+    """
+    return name == start or name.startswith(
+        start if start.endswith("_") or not start else f"{start}_"
+    )
+
+
+def bounds(name: str) -> str:
+    """What *name* may be: its choices, or its kind with least and most."""
+    from typing import Literal, get_args, get_origin
+
+    from augury.app.settings import Settings
+
+    field = Settings.model_fields[name]
+    kind = field.annotation
+    if get_origin(kind) is Literal:
+        return " or ".join(str(one) for one in get_args(kind))
+    parts = [one for one in get_args(kind) if one is not type(None)] or [kind]
+    plain = {"SecretStr": "secret", "str": "text", "Path": "path", "bool": "true or false"}
+    plain |= {"int": "whole number", "float": "number"}
+    first = parts[0]
+    shown = (
+        plain.get(getattr(first, "__name__", ""), "list") if get_origin(first) is None else "list"
+    )
+    if get_origin(kind) is tuple:
+        shown = "list"
+    limits = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+    limits |= {"min_length": "{} characters or more", "max_length": "{} characters at most"}
+    told = [
+        text.format(f"{limit:g}" if isinstance(limit, float) else limit)
+        for one in field.metadata
+        for word, text in limits.items()
+        if (limit := getattr(one, word, None)) is not None
+    ]
+    return ", ".join([shown, *told])
+
+
+def default_of(name: str) -> str:
+    """The default as it is written in the environment; empty when there is none."""
+    from augury.app.settings import Settings
+
+    default = Settings.model_fields[name].get_default(call_default_factory=True)
+    if default is None:
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, (tuple, list, set, frozenset)):
+        return ",".join(str(one) for one in default)
+    return str(default)
+
+
+def settings() -> str:
+    """Every setting with its names, bounds, default and meaning."""
+    from augury.app.environment import UNUSED, names_of
+    from augury.app.settings import Settings
+
+    parts = [
         "# Settings\n\n"
         + MADE
-        + "They come, in this order, from flags, the environment, `.env`, `augury.toml` "
-        'and the defaults. A file may say, for example:\n\n```toml\nhttp_port = 8080\nlog_format = "json"\n```\n\n'
-        "| setting | environment | default | meaning |\n|---|---|---|---|\n"
-        + "\n".join(rows)
+        + "They come, in this order, from flags, the environment, `.env`, `augury.toml` and the defaults. "
+        "`.env.example` has all of them, to be copied to `.env`. A file may say, for example:\n\n"
+        '```toml\nhttp_port = 8080\nlog_format = "json"\n```\n\n'
+        "A variable that begins with `AUGURY_` and is none of these is told in the log when the server starts, with "
+        "the nearest name.\n"
+    ]
+    for title, names in grouped():
+        rows = [
+            f"## {title}\n",
+            "| setting | environment | may be | default | meaning |",
+            "|---|---|---|---|---|",
+        ]
+        for name in names:
+            shown = default_of(name)
+            cells = (
+                f"`{name}`",
+                ", ".join(f"`{one}`" for one in names_of(name)),
+                bounds(name),
+                f"`{shown}`" if shown else "—",
+                (Settings.model_fields[name].description or "").replace("|", "\\|"),
+            )
+            rows.append(f"| {' | '.join(cells)} |")
+        parts.append("\n".join(rows) + "\n")
+    parts.append(
+        "## Names that are not used\n\nThe X API signed with them once. When one is set, the log says so at start.\n\n"
+        "| variable | instead |\n|---|---|\n"
+        + "\n".join(f"| `{name}` | `{instead}` |" for name, instead in UNUSED.items())
         + "\n"
     )
+    return "\n".join(parts)
+
+
+def environment() -> str:
+    """Every setting as a line of `.env`, commented out, below its meaning."""
+    from augury.app.environment import UNUSED, names_of
+    from augury.app.settings import Settings
+
+    lines = [
+        "# Every setting of Augury, with its default. Copy this to `.env` and uncomment what shall differ.",
+        "# Flags and the environment win over .env, and .env over augury.toml. Keep .env out of version control.",
+        "# Made by docs/reference.py from src/augury/app/settings.py; change that, then run `make docs`.",
+    ]
+    for title, names in grouped():
+        lines += ["", "", f"# --- {title}"]
+        for name in names:
+            own, *others = names_of(name)
+            meaning = Settings.model_fields[name].description or ""
+            lines += ["", *textwrap.wrap(meaning, 110, initial_indent="# ", subsequent_indent="# ")]
+            lines.append(f"# ({bounds(name)})")
+            if others:
+                lines.append(f"# Or, by its other name: {', '.join(others)}")
+            lines.append(f"#{own}={default_of(name)}")
+    lines += [
+        "",
+        "",
+        "# --- Names that are not used any more; when one is set, the log says so at start",
+        "",
+    ]
+    lines += [f"# {name}: set {instead} instead" for name, instead in UNUSED.items()]
+    return "\n".join(lines) + "\n"
 
 
 def metrics() -> str:
@@ -164,11 +295,17 @@ def model_toml() -> str:
         kind = field.annotation
         if inspect.isclass(kind) and hasattr(kind, "model_fields"):
             tables.append((f"[{name}]", kind))
-    from augury.packages.manifest import ExampleTable, TensorTable, TransformTable
+    from augury.packages.manifest import (
+        ExampleTable,
+        FeaturesTable,
+        TensorTable,
+        TransformTable,
+    )
 
     tables += [
         ("[signature.inputs.NAME], [signature.outputs.NAME]", TensorTable),
         ("[[preprocess]], [[postprocess]]", TransformTable),
+        ("[features.TABLE]", FeaturesTable),
         ("[[examples]]", ExampleTable),
     ]
     for title, kind in tables:
@@ -218,21 +355,25 @@ def routes() -> str:
     )
 
 
+# Paths from this folder.
 PAGES = {
-    "commands.md": commands,
-    "errors.md": errors,
-    "metrics.md": metrics,
-    "model-toml.md": model_toml,
-    "routes.md": routes,
+    "reference/commands.md": commands,
+    "reference/errors.md": errors,
+    "reference/metrics.md": metrics,
+    "reference/model-toml.md": model_toml,
+    "reference/routes.md": routes,
     "settings.md": settings,
+    "../.env.example": environment,
 }
 
 
 def main() -> None:
-    """Write all pages."""
-    REFERENCE.mkdir(exist_ok=True)
+    """Write all pages, or those whose names hold a word of the command line."""
+    (DOCS / "reference").mkdir(exist_ok=True)
+    words = sys.argv[1:]
     for name, make in PAGES.items():
-        (REFERENCE / name).write_text(make(), encoding="utf-8")
+        if not words or any(word in name for word in words):
+            (DOCS / name).write_text(make(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No settings but a test's own."""
     monkeypatch.chdir(tmp_path)
     for name in os.environ:
-        if name.upper().startswith(("AUGURY_", "TWITTER_")):
+        if name.upper().startswith(("AUGURY_", "TWITTER_", "REDIS_")):
             monkeypatch.delenv(name)
 
 
@@ -97,6 +97,68 @@ class TestPrecedence:
         assert settings.store.startswith("sqlite://")
 
 
+class TestStore:
+    @pytest.mark.parametrize("prefix", ["", "AUGURY_"])
+    def test_a_redis_may_be_named_by_its_host(
+        self, prefix: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """REDIS_HOST and REDIS_PORT, the seed's names, are a store where none is set."""
+        monkeypatch.setenv(f"{prefix}REDIS_HOST", "cache")
+        assert read_settings().store == "redis://cache:6379/0"
+        monkeypatch.setenv(f"{prefix}REDIS_PORT", "6380")
+        assert read_settings().store == "redis://cache:6380/0"
+        assert read_settings().caches_in_store
+
+    def test_dotenv_may_name_it(self) -> None:
+        """By the seed's names, too."""
+        write(".env", "REDIS_HOST=::1\nREDIS_PORT=7000\n")
+        assert read_settings().store == "redis://[::1]:7000/0"
+
+    def test_a_store_that_is_set_wins(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Wherever it is set: REDIS_HOST is for those who set none."""
+        monkeypatch.setenv("REDIS_HOST", "cache")
+        assert read_settings(store="memory://").store == "memory://"
+        write("augury.toml", 'store = "sqlite:///file.db"\n')
+        assert read_settings().store == "sqlite:///file.db"
+        write(".env", "AUGURY_STORE=sqlite:///dotenv.db\n")
+        assert read_settings().store == "sqlite:///dotenv.db"
+        monkeypatch.setenv("AUGURY_STORE", "sqlite:///environment.db")
+        assert read_settings().store == "sqlite:///environment.db"
+
+    @pytest.mark.parametrize("blank", ["", "  "])
+    def test_a_blank_host_is_none(self, blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Compose files set what they do not know to nothing."""
+        monkeypatch.setenv("REDIS_HOST", blank)
+        monkeypatch.setenv("REDIS_PORT", "")
+        assert read_settings().store.startswith("sqlite://")
+
+    def test_the_port_of_kubernetes_is_understood(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where a service is called redis, each container gets REDIS_PORT=tcp://address:port."""
+        monkeypatch.setenv("REDIS_PORT", "tcp://10.0.0.11:6381")
+        monkeypatch.setenv("REDIS_HOST", "redis")
+        assert read_settings().store == "redis://redis:6381/0"
+
+    def test_a_password_is_filled_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the URL of a Redis names nobody; nothing else gets it, and it is not shown."""
+        password = "p@ss/word:#?%"
+        monkeypatch.setenv("REDIS_PASSWORD", password)
+        quoted = "p%40ss%2Fword%3A%23%3F%25"
+        for store, want in (
+            ("redis://cache/0", f"redis://:{quoted}@cache/0"),
+            ("rediss://cache:1/0?pool=2", f"rediss://:{quoted}@cache:1/0?pool=2"),
+            ("redis://ada:own@cache/0", "redis://ada:own@cache/0"),
+            ("memory://", "memory://"),
+            ("sqlite:///a.db", "sqlite:///a.db"),
+        ):
+            settings = read_settings(store=store)
+            assert settings.store == want
+            assert password not in repr(settings)
+            assert quoted not in repr(settings)
+        monkeypatch.setenv("AUGURY_REDIS_HOST", "cache")
+        monkeypatch.setenv("AUGURY_REDIS_PASSWORD", "ours")
+        assert read_settings().store == "redis://:ours@cache:6379/0"
+
+
 class TestTokens:
     @pytest.mark.parametrize("name", ["AUGURY_X_BEARER_TOKEN", "TWITTER_BEARER_TOKEN"])
     def test_both_names_work(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +235,8 @@ class TestFaults:
             ("CLIENT_TIMEOUT_S", "inf"),
             ("MODEL_POLL_S", "nan"),
             ("X_TIMEOUT_S", "0"),
+            ("STORE_TIMEOUT_S", "0"),
+            ("STORE_BUFFER_ITEMS", "0"),
         ],
     )
     def test_an_impossible_value_names_its_setting(
@@ -249,3 +313,22 @@ class TestFaults:
 def test_who_can_reach_the_server(host: str, loopback: bool) -> None:
     """Only loopback is this machine's alone; a name might be anything."""
     assert Settings(host=host).on_loopback is loopback
+
+
+class TestAnswersInTheStore:
+    @pytest.mark.parametrize(
+        ("store", "said", "want"),
+        [
+            ("redis://localhost:6379/0", "auto", True),
+            ("REDISS://localhost/0", "auto", True),
+            ("memory://", "auto", False),
+            ("sqlite:///redis.sqlite3", "auto", False),
+            ("sqlite:///store.sqlite3", "on", True),
+            ("redis://localhost:6379/0", "off", False),
+        ],
+    )
+    def test_they_are_shared_where_others_can_read_them(
+        self, store: str, said: str, want: bool
+    ) -> None:
+        """Left alone: in Redis; said otherwise, as it is said."""
+        assert read_settings(store=store, cache_store=said).caches_in_store is want

@@ -13,10 +13,13 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from augury.app.access import check_exposure, open_access
+from augury.app.joining import open_joiner
 from augury.app.settings import Settings
 from augury.cache.prediction import PredictionCache
+from augury.cache.stored import StoredRows
 from augury.core.clock import Clock, SystemClock
-from augury.core.errors import InvalidSetting
+from augury.core.errors import InvalidSetting, OperatorError
 from augury.edge.health import Drain
 from augury.edge.http import Edge, build_api
 from augury.lifecycle.manager import Manager
@@ -24,9 +27,11 @@ from augury.lifecycle.sources.base import Source
 from augury.lifecycle.sources.directory import DirectorySource
 from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics
-from augury.pipeline.engine import Engine, result_nbytes
+from augury.pipeline.engine import Engine
+from augury.pipeline.remembered import PredictionRows, remembered_nbytes
 from augury.pipeline.servable import ServableLoader
 from augury.protocols.native.routes import PredictRoute
+from augury.stores.base import KeyValueStore
 from augury.stores.registry import open_store
 
 # The interpreter lets a thread run this long before another gets its turn.  Python's default of
@@ -55,8 +60,16 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings, *repositories: Path, poll: bool) -> AsyncIterator[Core]:
+async def open_core(
+    settings: Settings, *repositories: Path, poll: bool, store: KeyValueStore | None = None
+) -> AsyncIterator[Core]:
     """Models of *repositories*, loaded; unloaded when the block ends.
+
+    Args:
+        settings: The settings.
+        *repositories: Folders of models.
+        poll: Whether they are looked at again and again.
+        store: The store that is open; ``None``: the settings' one is opened when it is needed.
 
     Raises:
         InvalidSetting: A repository that is no folder.
@@ -64,31 +77,66 @@ async def open_core(settings: Settings, *repositories: Path, poll: bool) -> Asyn
     for repository in repositories:
         if not repository.is_dir():
             raise InvalidSetting(f"no folder {str(repository)!r}; give a model repository")
-    async with open_source(settings, DirectorySource(*repositories), poll=poll) as core:
+    source = DirectorySource(*repositories)
+    async with open_source(settings, source, poll=poll, store=store) as core:
         yield core
 
 
 @asynccontextmanager
-async def open_source(settings: Settings, source: Source, *, poll: bool) -> AsyncIterator[Core]:
+async def open_source(
+    settings: Settings, source: Source, *, poll: bool, store: KeyValueStore | None = None
+) -> AsyncIterator[Core]:
     """What *source* wants, loaded; unloaded when the block ends."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     clock = SystemClock()
     metrics = Metrics()
+    shared = store if settings.caches_in_store else None
     manager = Manager(
         source,
-        ServableLoader(clock, metrics),
+        ServableLoader(clock, metrics, share_answers=shared is not None),
         metrics,
         poll_s=settings.model_poll_s if poll else None,
     )
     executor = ThreadPoolExecutor(2, thread_name_prefix="augury-preprocess")
-    cache = PredictionCache(settings.cache_bytes, clock, result_nbytes, metrics.cache_bytes.set)
-    engine = Engine(manager, cache, executor, clock, max_rows=settings.max_request_rows)
-    try:
-        await manager.start()
-        yield Core(manager, engine, metrics, clock)
-    finally:
-        await manager.close()
-        executor.shutdown()
+    cache: PredictionRows = PredictionCache(
+        settings.cache_bytes, clock, remembered_nbytes, max_entries=settings.cache_entries
+    )
+    joining = open_joiner(
+        store,
+        settings.store,
+        clock=clock,
+        metrics=metrics,
+        executor=executor,
+        on_corrupt=_tell_corrupt,
+    )
+    async with joining as joiner, _open_rows(settings, shared, clock) as stored:
+        engine = Engine(
+            manager,
+            cache,
+            executor,
+            clock,
+            max_rows=settings.max_request_rows,
+            stored=stored,
+            joiner=joiner,
+        )
+        try:
+            await manager.start()
+            yield Core(manager, engine, metrics, clock)
+        finally:
+            await manager.close()
+            executor.shutdown()
+
+
+@asynccontextmanager
+async def _open_rows(
+    settings: Settings, shared: KeyValueStore | None, clock: Clock
+) -> AsyncIterator[StoredRows | None]:
+    """The prediction cache's second level, if there is a store for it."""
+    if shared is None:
+        yield None
+        return
+    async with StoredRows(shared, clock, max_bytes=settings.cache_unwritten_bytes) as stored:
+        yield stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +169,27 @@ async def open_application(
         repositories.append(bundled_repository())
     poll = repository is not None and settings.model_control == "poll"
     async with AsyncExitStack() as stack:
-        core = await stack.enter_async_context(open_core(settings, *repositories, poll=poll))
+        check_exposure(settings)
+        clock = SystemClock()
+        store = await _open_store(settings, clock, needed=with_tweets)
+        stack.push_async_callback(store.close)
+        access = await stack.enter_async_context(open_access(settings, store, clock))
+        core = await stack.enter_async_context(
+            open_core(settings, *repositories, poll=poll, store=store)
+        )
         drain = Drain()
         api = build_api(
-            core.manager, core.metrics, drain, ready_without_models=settings.ready_without_models
+            core.manager,
+            core.metrics,
+            drain,
+            anonymous=access.gate.anonymous,
+            ready_without_models=settings.ready_without_models,
+            degradations=lambda: [fault] if (fault := store.fault) else [],
         )
+        core.metrics.watch_store(lambda: store.fault is None)
         if with_tweets:
-            await add_tweets(stack, api, core, settings)
+            await add_tweets(stack, api, core, settings, store)
+        await add_pages(stack, api, core, drain, tweets=with_tweets)
         predict = PredictRoute(
             core.engine,
             core.metrics,
@@ -138,25 +200,47 @@ async def open_application(
         edge = Edge(
             predict,
             api,
+            access.gate,
+            access.audit,
             drain,
-            core.metrics,
-            core.clock,
+            metrics=core.metrics,
+            clock=core.clock,
             max_body_bytes=settings.max_body_bytes,
             max_buffered_bytes=settings.max_buffered_bytes,
         )
         yield Application(core, api, edge, drain)
 
 
-async def add_tweets(stack: AsyncExitStack, api: FastAPI, core: Core, settings: Settings) -> None:
-    """Add the tweet service and its page to *api*."""
-    from augury.services.tweets.routes import router as tweet_routes
+async def _open_store(settings: Settings, clock: Clock, *, needed: bool) -> KeyValueStore:
+    """The settings' store; one in memory where nobody asked for it and the folder is read-only.
+
+    Raises:
+        OperatorError: It cannot be opened, and is needed or was asked for.
+    """
+    try:
+        return await open_store(
+            settings.store,
+            clock=clock,
+            on_corrupt=_tell_corrupt,
+            timeout_s=settings.store_timeout_s,
+        )
+    except OperatorError as error:
+        if needed or settings.store != Settings.model_fields["store"].default:
+            raise
+        _log.warning("no store: API keys are not known", reason=str(error), help="--store")
+        return await open_store("memory://", clock=clock, on_corrupt=_tell_corrupt)
+
+
+async def add_tweets(
+    stack: AsyncExitStack, api: FastAPI, core: Core, settings: Settings, store: KeyValueStore
+) -> None:
+    """Add the tweet service to *api*."""
+    from augury.services.tweets.api.routes import router as tweet_routes
+    from augury.services.tweets.ledger import ledger_over
     from augury.services.tweets.service import TweetService
     from augury.services.tweets.sources.chain import open_sources
     from augury.services.tweets.sources.x_api import XLimits
-    from augury.services.ui.routes import router as ui_routes
 
-    store = await open_store(settings.store, clock=core.clock, on_corrupt=_tell_corrupt)
-    stack.push_async_callback(store.close)
     token = settings.x_bearer_token
     source = await stack.enter_async_context(
         open_sources(
@@ -166,17 +250,36 @@ async def add_tweets(stack: AsyncExitStack, api: FastAPI, core: Core, settings: 
             limits=XLimits(budget_s=settings.x_timeout_s),
         )
     )
-    service = TweetService(
-        core.engine,
-        source,
-        store,
-        model=TWEET_MODEL,
-        max_texts=settings.max_texts,
-        clock=core.clock,
-        on_lookup=core.metrics.feature_looked_up,
+    service = await stack.enter_async_context(
+        TweetService(
+            core.engine,
+            source,
+            ledger_over(store, core.clock),
+            model=TWEET_MODEL,
+            max_texts=settings.max_texts,
+            clock=core.clock,
+            on_lookup=core.metrics.feature_looked_up,
+            buffer_items=settings.store_buffer_items,
+            buffer_bytes=settings.store_buffer_bytes,
+            on_buffer=core.metrics.store_buffer_changed,
+        )
     )
     api.include_router(tweet_routes(service))
-    api.include_router(ui_routes())
+
+
+async def add_pages(
+    stack: AsyncExitStack, api: FastAPI, core: Core, drain: Drain, *, tweets: bool
+) -> None:
+    """Add the dashboard to *api*, and the page at ``/`` when *tweets* are served."""
+    from augury.services.ui.live import router as live_routes
+    from augury.services.ui.live import sampler_of
+    from augury.services.ui.routes import router as page_routes
+    from augury.services.ui.sampler import running
+
+    sampler = sampler_of(core.metrics, core.manager, core.clock, draining=lambda: drain.begun)
+    await stack.enter_async_context(running(sampler))
+    api.include_router(live_routes(sampler, tweets=tweets))
+    api.include_router(page_routes(page=tweets))
 
 
 def _tell_corrupt(kept: Path, fault: str) -> None:

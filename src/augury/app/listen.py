@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
@@ -52,7 +52,11 @@ class Stop:
 
 
 async def listen(
-    settings: Settings, repository: Path | None, apps: tuple[str, ...], started_s: float
+    settings: Settings,
+    repository: Path | None,
+    apps: tuple[str, ...],
+    started_s: float,
+    passed_over: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
 
@@ -61,11 +65,14 @@ async def listen(
         repository: The models to serve; ``None`` for the bundled application.
         apps: Bundled applications to add.
         started_s: Monotonic time at which the process began, for the log.
+        passed_over: Names in the environment that no setting reads, each with advice.
 
     Raises:
         OperatorError: The port is taken, or a setting, folder or store cannot be used.
     """
     configure_logging(format=settings.log_format, level=settings.log_level, file=settings.log_file)
+    for name, advice in passed_over:
+        _log.warning("variable is not read", name=name, advice=advice)
     stop = Stop()
     # Bind first: a port in use should not cost the wait for the models.
     with stop.installed(), closing(bind(settings.host, settings.http_port)) as listener:

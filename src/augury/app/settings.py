@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from augury.core.errors import InvalidSetting
 
@@ -49,7 +58,43 @@ class Settings(BaseSettings):
     store: str = Field(
         "sqlite:///augury-data/store.sqlite3",
         repr=False,  # a URL may hold a password
-        description="Where predictions are remembered: memory:// or sqlite:///path.",
+        description="Where predictions, tallies and feature tables are kept: memory://, "
+        "sqlite:///path, redis://host:port/db, or rediss:// over TLS.",
+    )
+    redis_host: str | None = Field(
+        None,
+        description="Where store is not set, it is the Redis on this host, database 0.",
+        validation_alias=AliasChoices("AUGURY_REDIS_HOST", "REDIS_HOST"),
+    )
+    redis_port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        6379,
+        description="The port of that Redis.",
+        validation_alias=AliasChoices("AUGURY_REDIS_PORT", "REDIS_PORT"),
+    )
+    redis_password: SecretStr | None = Field(
+        None,
+        description="The password of a Redis whose URL holds none.",
+        validation_alias=AliasChoices("AUGURY_REDIS_PASSWORD", "REDIS_PASSWORD"),
+    )
+    store_timeout_s: Annotated[float, Field(ge=0.001, le=60)] = Field(
+        0.5,
+        description="Seconds for one operation on a Redis; a request waits no longer for a store that is down.",
+    )
+    store_buffer_items: Annotated[int, Field(ge=1)] = Field(
+        10_000,
+        description="Predictions that wait for a store that is down; the oldest are dropped.",
+    )
+    store_buffer_bytes: Annotated[int, Field(ge=1024)] = Field(
+        64 * MIB, description="Bytes of the predictions that wait for a store that is down."
+    )
+    features_history: Path = Field(
+        Path("augury-data/features"),
+        description="Folder of the history of feature tables, for training.",
+    )
+    app_env: Annotated[str, Field(max_length=64)] = Field(
+        "development",
+        description="What this server is for; production makes log_format json where nothing else sets it.",
+        validation_alias=AliasChoices("AUGURY_APP_ENV", "APP_ENV"),
     )
     log_format: Literal["console", "json"] = Field(
         "console", description="console for people, json for machines."
@@ -74,7 +119,20 @@ class Settings(BaseSettings):
         65_536, description="Rows of one request at most."
     )
     cache_bytes: Annotated[int, Field(ge=0)] = Field(
-        64 * MIB, description="Bound of the prediction cache; 0 remembers nothing."
+        64 * MIB,
+        description="Bytes of the prediction cache in the process; 0 remembers nothing there.",
+    )
+    cache_entries: Annotated[int, Field(ge=0)] = Field(
+        1_000_000, description="Rows of the prediction cache in the process at most."
+    )
+    cache_store: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether answers are remembered in the store too, for other processes and for "
+        "later; auto: when it is Redis.",
+    )
+    cache_unwritten_bytes: Annotated[int, Field(ge=1024)] = Field(
+        16 * MIB,
+        description="Answers that wait to be written to the store; the oldest are dropped.",
     )
     client_timeout_s: Annotated[float, Field(ge=1, le=86_400)] = Field(
         30.0,
@@ -101,10 +159,126 @@ class Settings(BaseSettings):
         10.0, description="Seconds for one question to the X API, waiting and retries included."
     )
 
+    first_superuser: str | None = Field(
+        None,
+        description="User name of the superuser, who may do everything (HTTP Basic).",
+        validation_alias=AliasChoices("AUGURY_FIRST_SUPERUSER", "FIRST_SUPERUSER"),
+    )
+    first_superuser_password: SecretStr | None = Field(
+        None,
+        description="The superuser's password, or its hash as `augury keys hash-password` prints it.",
+        validation_alias=AliasChoices(
+            "AUGURY_FIRST_SUPERUSER_PASSWORD", "FIRST_SUPERUSER_PASSWORD"
+        ),
+    )
+    admin_token: SecretStr | None = Field(
+        None, description="A bearer token that may do everything; 12 characters or more."
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        description="API keys are sealed with it; 32 characters or more, the same for all servers on "
+        "one store. On loopback it is made when it is needed first, as augury-data/secret.key.",
+    )
+    anonymous_scopes: Annotated[tuple[Literal["predict", "read"], ...] | None, NoDecode] = Field(
+        None,
+        description="What may be done without a credential: predict, read, both with a comma, or none. "
+        "Unset: predict,read on loopback, none elsewhere.",
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Further names by which this server is asked, as behind a proxy; with commas.",
+    )
+    audit_file: Path | None = Field(
+        None,
+        description="Calls that change something are also written to this file, one JSON line for each "
+        "event; if that fails, they are refused.",
+    )
+    audit_file_bytes: Annotated[int, Field(ge=64 * KIB)] = Field(
+        10 * MIB, description="A larger audit file is set aside; five of these are kept."
+    )
+
+    @field_validator("anonymous_scopes", "allowed_hosts", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str):
+            words = [word.strip() for word in value.split(",") if word.strip()]
+            if info.field_name == "anonymous_scopes":
+                if not words:
+                    return None
+                words = [] if words == ["none"] else words
+            value = words
+        if info.field_name == "anonymous_scopes" and value and "admin" in value:
+            raise ValueError("admin is never anonymous; give predict, read, or none")
+        return value
+
+    @field_validator("first_superuser", mode="after")
+    @classmethod
+    def _usable_name(cls, value: str | None) -> str | None:
+        if value is None or not value.strip():
+            return None
+        if ":" in value or not value.isprintable() or len(value) > 200:
+            raise ValueError("a user name has up to 200 printable characters, and no colon")
+        return value
+
+    @field_validator("first_superuser_password", "admin_token", "secret_key", mode="after")
+    @classmethod
+    def _blank_secret_is_none(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is not None and value.get_secret_value().strip() else None
+
+    @field_validator("secret_key", mode="after")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError(
+                f"it has {len(value.get_secret_value())} characters, 32 are the least; "
+                "make one with: openssl rand -hex 32"
+            )
+        return value
+
+    @field_validator("redis_host", mode="after")
+    @classmethod
+    def _blank_host_is_none(cls, value: str | None) -> str | None:
+        return value.strip() or None if value else None
+
+    @field_validator("redis_port", mode="before")
+    @classmethod
+    def _port_of_kubernetes(cls, value: object) -> object:
+        """Kubernetes sets REDIS_PORT to tcp://address:port where a service is called redis."""
+        if isinstance(value, str) and value.startswith("tcp://"):
+            return value.rpartition(":")[2]
+        return value if value != "" else 6379
+
+    @model_validator(mode="after")
+    def _store_is_redis(self) -> Self:
+        """Where only the host of a Redis is named, that is the store; a password is filled in."""
+        url = self.store
+        if self.redis_host is not None and "store" not in self.model_fields_set:
+            host = f"[{self.redis_host}]" if ":" in self.redis_host else self.redis_host
+            url = f"redis://{host}:{self.redis_port}/0"
+        scheme, separator, rest = url.partition("://")
+        password = self.redis_password.get_secret_value() if self.redis_password else ""
+        if password and scheme.lower() in ("redis", "rediss") and "@" not in rest:
+            url = f"{scheme}{separator}:{quote(password, safe='')}@{rest}"
+        # Past the setter, which the frozen model refuses, and past model_fields_set: a weaker source
+        # that sets the store itself must still be heard.
+        self.__dict__["store"] = url
+        return self
+
     @field_validator("x_bearer_token", mode="after")
     @classmethod
     def _blank_is_none(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value is not None and value.get_secret_value().strip() else None
+
+    @property
+    def caches_in_store(self) -> bool:
+        """Whether answers are remembered in the store.
+
+        A file or memory of this process's own gains nothing over the process's cache but a restart,
+        and a file is slower than quick models are; a store that several processes share does.
+        """
+        if self.cache_store == "auto":
+            return self.store.lower().startswith("redis")
+        return self.cache_store == "on"
 
     @property
     def on_loopback(self) -> bool:
@@ -133,7 +307,10 @@ def read_settings(config: Path | None = None, **flags: Any) -> Settings:
         # Whatever no flag, environment or .env has set, the file may set.
         stronger = Settings(**given).model_fields_set
         weaker = {name: value for name, value in table.items() if name not in stronger}
-        return Settings(**given, **weaker)
+        settings = Settings(**given, **weaker)
+        if settings.app_env == "production" and "log_format" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"log_format": "json"})
+        return settings
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -159,7 +336,5 @@ def _read_table(config: Path | None) -> dict[str, Any]:
         raise InvalidSetting(f"{file}: {error.strerror}") from None
     for name in table:
         if name not in Settings.model_fields:
-            raise InvalidSetting(
-                f"{file}: unknown setting {name!r}; see docs/reference/settings.md"
-            )
+            raise InvalidSetting(f"{file}: unknown setting {name!r}; see docs/settings.md")
     return table

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from augury.app.cli.terminal import Bar, count, quiet_logs, show_json
+from augury.app.cli.terminal import Bar, count, quiet_logs, show_json, tell
 
 if TYPE_CHECKING:
     from augury.app.local.inspection import ModelReport
+    from augury.features.tables import FeatureTable
 
 
 def check(
@@ -24,6 +26,13 @@ def check(
         ),
     ],
     *,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="A store, to compare [features] with the feature tables there.",
+            show_default="none",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Tell it as JSON.")] = False,
 ) -> None:
     """Load models as the server would, run their examples, and tell every fault with file and line.
@@ -35,14 +44,23 @@ def check(
     quiet_logs()
     from augury.app.local.inspection import inspect_path
 
+    tables = None if store is None else asyncio.run(_tables(store))
     with Bar("Checking") as bar:
-        reports = list(inspect_path(path, lambda what: bar.begin(f"Checking {what}")))
+        reports = list(inspect_path(path, lambda what: bar.begin(f"Checking {what}"), tables))
     if as_json:
         show_json(_document(path, reports))
     else:
         _print(reports)
     if any(report.faults for report in reports):
         raise typer.Exit(1)
+
+
+async def _tables(url: str) -> dict[str, FeatureTable]:
+    from augury.app.local.lasting import lasting_settings, open_lasting
+    from augury.features.catalogue import Catalogue
+
+    async with open_lasting(lasting_settings(None, store=url), tell) as store:
+        return {table.name: table for table in await Catalogue(store).all()}
 
 
 def _document(path: Path, reports: list[ModelReport]) -> dict[str, Any]:

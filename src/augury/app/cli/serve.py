@@ -68,6 +68,7 @@ def serve(
     # What only the server needs is imported here, so that the other verbs start quickly.
     import uvloop
 
+    from augury.app.environment import given_names, unread
     from augury.app.settings import read_settings
 
     settings = read_settings(
@@ -75,4 +76,5 @@ def serve(
     )
     from augury.app.listen import listen
 
-    uvloop.run(listen(settings, repository, tuple(app or ()), _started_s))
+    passed_over = unread(given_names())
+    uvloop.run(listen(settings, repository, tuple(app or ()), _started_s, passed_over))

@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # Rich costs a fifth of a second, which `--help` need not pay
 
 # What is over sooner needs no bar.
 BAR_AFTER_S: Final = 1.0
+# The speed that is shown is of so long: shorter jumps with each batch, longer hides a change.
+SPEED_OVER_S: Final = 30.0
 
 ModelArgument = Annotated[
     str,
@@ -212,6 +215,60 @@ class Pace:
     def __str__(self) -> str:
         pace = f"{count(self.rows, 'row')} in {self.seconds:.1f} s ({self.rows_per_s:,.0f} rows/s)"
         return f"{pace}, {self.failed:,} failed" if self.failed else pace
+
+
+class Speed:
+    """How fast it goes of late, and how long the rest takes at that speed.
+
+    Args:
+        things: What is counted ("tweets").
+        total: How many there are; ``None`` when nobody knows.
+        done: How many are done already.
+    """
+
+    def __init__(self, things: str, total: int | None = None, done: int = 0) -> None:
+        self._things = things
+        self._total = total
+        self._done = done
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), done)])
+
+    def advance(self, steps: int) -> None:
+        """*steps* more are done."""
+        now_s = time.monotonic()
+        self._done += steps
+        self._marks.append((now_s, self._done))
+        while len(self._marks) > 2 and self._marks[1][0] < now_s - SPEED_OVER_S:
+            self._marks.popleft()
+
+    @property
+    def per_s(self) -> float:
+        """Things a second, of the last half minute."""
+        (since_s, before), (until_s, done) = self._marks[0], self._marks[-1]
+        return (done - before) / max(until_s - since_s, 1e-9)
+
+    def __str__(self) -> str:
+        of = "" if self._total is None else f" of {self._total:,}"
+        told = f"{self._done:,}{of} {self._things}"
+        if len(self._marks) < 2 or not self.per_s:
+            return told
+        told += f", {self.per_s:,.0f}/s"
+        if self._total is None or self._total < self._done:
+            return told
+        return f"{told}, {duration((self._total - self._done) / self.per_s)} left"
+
+
+def duration(seconds: float) -> str:
+    """*seconds* for people.
+
+    >>> duration(7.4), duration(85), duration(7380)
+    ('7 s', '1 min 25 s', '2 h 3 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _console() -> Console:

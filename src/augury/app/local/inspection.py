@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,8 @@ from augury.app.local.selection import NO_VERSION
 from augury.batching.merge import merge_columns
 from augury.core.clock import SystemClock
 from augury.core.errors import AuguryError, InvalidPackage, NotFound
-from augury.core.tensor import Array, datatype_of
+from augury.core.tensor import datatype_of
+from augury.features.tables import FeatureTable
 from augury.observe.metrics import Metrics
 from augury.packages.manifest import Manifest, TransformTable
 from augury.packages.reader import (
@@ -34,12 +35,14 @@ from augury.packages.reader import (
     read_manifest_files,
     read_provenance,
 )
-from augury.pipeline.agreement import signature_faults
-from augury.pipeline.examples import column_from_values, run_examples
+from augury.pipeline.agreement import signature_faults, table_faults
+from augury.pipeline.examples import example_inputs, run_examples
 from augury.pipeline.servable import ModelServable
 from augury.pipeline.transforms.registry import TRANSFORMS
 from augury.runtimes.base import RuntimeOptions
 from augury.runtimes.registry import RUNTIMES
+
+Tables = Mapping[str, FeatureTable]
 
 _EXAMPLE: Final = re.compile(r"example (\d+): ")
 
@@ -70,12 +73,16 @@ class ModelReport:
         self.faults += [fault for fault in faults if fault.message not in known]
 
 
-def inspect_path(path: Path, on_step: Callable[[str], None]) -> Iterator[ModelReport]:
+def inspect_path(
+    path: Path, on_step: Callable[[str], None], tables: Tables | None = None
+) -> Iterator[ModelReport]:
     """Look at a repository, a model's folder or a version's.
 
     Args:
         path: The folder.
         on_step: Told what is looked at next.
+        tables: The feature tables of a store, with which ``[features]`` is compared; ``None``: no
+            store was given.
 
     Yields:
         A report for each model, and a last one for a repository if there is something to say of it.
@@ -85,15 +92,15 @@ def inspect_path(path: Path, on_step: Callable[[str], None]) -> Iterator[ModelRe
     version = parse_version(path.name)
     if available_versions(path):
         if _holds_models(path):
-            yield from _inspect_repository(path, on_step)
+            yield from _inspect_repository(path, on_step, tables)
         else:
-            yield _inspect_model(path, None, on_step)
+            yield _inspect_model(path, None, on_step, tables)
     elif version is not None and not _holds_models(path):
-        yield _inspect_model(path.parent, version, on_step)
+        yield _inspect_model(path.parent, version, on_step, tables)
     elif _is_package(path):
-        yield _inspect_model(path, None, on_step)
+        yield _inspect_model(path, None, on_step, tables)
     else:
-        yield from _inspect_repository(path, on_step)
+        yield from _inspect_repository(path, on_step, tables)
 
 
 def _holds_models(path: Path) -> bool:
@@ -108,7 +115,9 @@ def _folders(path: Path) -> list[Path]:
     return [entry for entry in sorted(path.iterdir()) if entry.is_dir()]
 
 
-def _inspect_repository(path: Path, on_step: Callable[[str], None]) -> Iterator[ModelReport]:
+def _inspect_repository(
+    path: Path, on_step: Callable[[str], None], tables: Tables | None
+) -> Iterator[ModelReport]:
     own = ModelReport("", path)
     found = 0
     for folder in _folders(path):
@@ -120,7 +129,7 @@ def _inspect_repository(path: Path, on_step: Callable[[str], None]) -> Iterator[
             own.warnings.append(f"{folder}: ignored, it holds no version")
         else:
             found += 1
-            yield _inspect_model(folder, None, on_step)
+            yield _inspect_model(folder, None, on_step, tables)
     if not found:
         own.add(
             InvalidPackage(
@@ -131,7 +140,9 @@ def _inspect_repository(path: Path, on_step: Callable[[str], None]) -> Iterator[
         yield own
 
 
-def _inspect_model(path: Path, only: int | None, on_step: Callable[[str], None]) -> ModelReport:
+def _inspect_model(
+    path: Path, only: int | None, on_step: Callable[[str], None], tables: Tables | None
+) -> ModelReport:
     report = ModelReport(path.name, path)
     if not is_model_name(path.name):
         report.add(
@@ -158,7 +169,7 @@ def _inspect_model(path: Path, only: int | None, on_step: Callable[[str], None])
     for version in versions:
         on_step(f"{path.name} {version}")
         report.versions.append(version)
-        _inspect_version(report, version)
+        _inspect_version(report, version, tables)
     report.faults.sort(key=lambda fault: (fault.details["path"], fault.details["line"] or 0))
     return report
 
@@ -176,7 +187,7 @@ def _version_faults(files: ManifestFiles, available: Sequence[int]) -> Iterator[
             yield files.fault(("versions", "specific"), f"no version {version}; here are: {there}")
 
 
-def _inspect_version(report: ModelReport, version: int) -> None:
+def _inspect_version(report: ModelReport, version: int, tables: Tables | None) -> None:
     files = read_manifest_files(report.path, version)
     path = report.path / str(version)
     faults = files.faults()
@@ -208,7 +219,20 @@ def _inspect_version(report: ModelReport, version: int) -> None:
             report,
             f"{files.locate(())[0]}: no examples; add [[examples]], which are run here and as warm-up",
         )
-    _try(report, package, lambda: asyncio.run(_load_and_ask(report, package, files)))
+    for name in manifest.features:
+        where = files.locate(("features", name))[0]
+        if tables is None:
+            _warn(
+                report,
+                f"{where}: features.{name} is not compared with the table; name its store with --store",
+            )
+        elif name not in tables:
+            _warn(
+                report,
+                f"{where}: feature table {name!r} is not defined in the store; until it is, requests "
+                "fail with 502",
+            )
+    _try(report, package, lambda: asyncio.run(_load_and_ask(report, package, files, tables or {})))
 
 
 def _warn(report: ModelReport, warning: str) -> None:
@@ -233,11 +257,14 @@ def _load_alone(package: ModelPackage) -> None:
     RUNTIMES.get(package.runtime)(package.model_file, RuntimeOptions(1, 1)).close()
 
 
-async def _load_and_ask(report: ModelReport, package: ModelPackage, files: ManifestFiles) -> None:
+async def _load_and_ask(
+    report: ModelReport, package: ModelPackage, files: ManifestFiles, tables: Tables
+) -> None:
     """Load the version as the server does, and compare what it does with what it says."""
     servable = ModelServable(package, 0, clock=SystemClock(), metrics=Metrics())
     try:
         faults = list(signature_faults(files, package.manifest, servable.native))
+        faults += table_faults(files, package.manifest, servable.native, tables)
         report.add(*faults)
         if package.manifest.examples:
             report.examples += len(package.manifest.examples)
@@ -282,11 +309,7 @@ def _example_fault(files: ManifestFiles, fault: str) -> InvalidPackage:
 def _output_faults(files: ManifestFiles, servable: ModelServable) -> Iterator[InvalidPackage]:
     """Where the answer to the first example is not what ``[signature.outputs]`` promises."""
     example = servable.package.manifest.examples[0]
-    inputs: dict[str, Array] = {
-        spec.name: column_from_values(spec, example.inputs[spec.name])
-        for spec in servable.signature.inputs
-    }
-    rows = servable.signature.validate(inputs)
+    inputs, rows = example_inputs(servable, example)
     batch = servable.preprocess(inputs, rows, {})
     outputs, _ = servable.run_batch(merge_columns([batch.columns]), rows)
     for spec in servable.signature.outputs:
