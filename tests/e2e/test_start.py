@@ -141,7 +141,7 @@ class TestFaults:
 
     @needs_bundle
     @pytest.mark.parametrize(
-        "store", [f"redis://augury:{SECRET}@cache/0", f"nonsense{SECRET}", "sqlite:///"]
+        "store", [f"redis://augury:{SECRET}@cache/0?nope=1", f"nonsense{SECRET}", "sqlite:///"]
     )
     def test_a_store_that_cannot_be(self, tmp_path: Path, store: str) -> None:
         """One line, without the password."""

@@ -19,8 +19,11 @@ def given(monkeypatch: pytest.MonkeyPatch) -> list[Given]:
     """What it would have served with."""
     seen: list[Given] = []
 
-    async def listen(settings: Settings, repository: Any, apps: Any, started_s: float) -> None:
+    async def listen(
+        settings: Settings, repository: Any, apps: Any, started_s: float, passed_over: Any
+    ) -> None:
         assert started_s > 0
+        assert not list(passed_over)
         seen.append((settings, repository, apps))
 
     monkeypatch.setattr(module, "listen", listen)
