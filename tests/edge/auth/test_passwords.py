@@ -58,6 +58,7 @@ def test_the_hash_is_argon2id_with_64_mib() -> None:
         (HASHED.replace("m=65536", "m=99999999"), "99999999 KiB"),
         (HASHED.replace("t=2", "t=999"), "999 passes"),
     ],
+    ids=["empty", "no hash", "argon2i", "memory", "passes"],  # the salt is another each time
 )
 def test_hashes_that_cannot_be_used(hashed: str, told: str) -> None:
     """They are told at the start, and how to make one; never the hash."""

@@ -1,4 +1,4 @@
-"""A month of invented people's tweets on harmless things, always the same, for tests and pictures."""
+"""A month of a town's tweets on harmless things, by accounts that are not there, always the same, for tests and pictures."""
 
 from __future__ import annotations
 
@@ -14,41 +14,14 @@ FIRST_ID = 1_900_000_000_000_000_000
 FIRST_AUTHOR_ID = 2_244_000_000
 
 HANDLES = (
-    *(
-        "marlowe_bakes",
-        "tideandtrail",
-        "ferrywatcher",
-        "juno_reads",
-        "slowcommuter",
-        "bramblegarden",
-    ),
-    *(
-        "kettle_and_co",
-        "northplatform",
-        "pixelotter",
-        "oatmilkmoth",
-        "sundaycellist",
-        "mapleandrye",
-    ),
-    *(
-        "quietlibrary",
-        "harbourlights",
-        "tinytelescope",
-        "cargobikedad",
-        "fernandfrost",
-        "lanternhill",
-    ),
-    *("thirdshelf", "raincoatfan", "mossandstone", "latebusclub", "paperkites", "saltyseadog"),
-    *(
-        "beetrootbeth",
-        "clockmender",
-        "driftwoodden",
-        "eastpierellie",
-        "foggymornings",
-        "gingerbreadgus",
-    ),
-    *("hilltopharriet", "inkandivy", "jambunny", "knitwithkofi", "lemonlotte", "mildlyorange"),
-    *("nightowlnel", "opalandoak", "plumpudding", "quaysidekit"),
+    *("old_mill_bakery", "tide_and_trail", "ferry_watch", "harbour_books", "slow_commute"),
+    *("bramble_garden", "kettle_and_co", "north_platform", "pixel_otter", "oat_milk_moth"),
+    *("sunday_cello", "maple_and_rye", "quiet_library", "harbour_lights", "tiny_telescope"),
+    *("cargo_bike_club", "fern_and_frost", "lantern_hill", "third_shelf", "raincoat_weather"),
+    *("moss_and_stone", "late_bus_club", "paper_kites", "salty_sea", "beetroot_farm"),
+    *("clock_mending", "driftwood_den", "east_pier", "foggy_mornings", "gingerbread_house"),
+    *("hilltop_walks", "ink_and_ivy", "jam_kitchen", "knitting_circle", "lemon_grove"),
+    *("mildly_orange", "night_market", "opal_and_oak", "plum_pudding", "quayside_news"),
 )
 
 # Topic to what people say of it: gladly, plainly, and not gladly.

@@ -104,7 +104,7 @@ def test_an_author_by_deep_link(dashboard: Dashboard) -> None:
     """The address alone shows the author: totals, course by hour, day and week, and tweets."""
     told = ask(dashboard, f"/v1/authors/{FIRST_AUTHOR_ID}/sentiment?bucket=week")
     dashboard.open(f"#tweets/author/{FIRST_AUTHOR_ID}")
-    dashboard.wait_for_text(".drilldown h2", "@marlowe_bakes")
+    dashboard.wait_for_text(".drilldown h2", "@old_mill_bakery")
     dashboard.wait_for_text(".tiles .value", str(told["total"]))
     _, days = dashboard.download("course", "CSV")
     assert sum(int(row[1]) for row in rows_of(days)[1:]) == told["total"]
@@ -114,7 +114,7 @@ def test_an_author_by_deep_link(dashboard: Dashboard) -> None:
     assert [int(row[1]) for row in weeks if row[1] != "0"] == [
         bucket["total"] for bucket in told["buckets"]
     ]
-    assert set(dashboard.texts(".tweet .by a:first-child")) == {"@marlowe_bakes"}
+    assert set(dashboard.texts(".tweet .by a:first-child")) == {"@old_mill_bakery"}
 
 
 def test_a_topic_and_its_share(dashboard: Dashboard) -> None:
