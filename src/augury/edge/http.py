@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from fastapi import FastAPI, Response
 from starlette.routing import Match
@@ -38,6 +38,8 @@ from augury.protocols.native.errors import (
 from augury.protocols.native.routes import PredictRoute, Target, parse_path
 
 _log = get_logger(__name__)
+
+_STREAM: Final = b"text/event-stream"
 
 _DESCRIPTION = (
     "Predictions from trained models. Each model's request and answer are typed below, "
@@ -166,11 +168,14 @@ class Edge:
         started_s = self._clock.monotonic()
         status = 500
         begun = False
+        streams_from_s: float | None = None
 
         async def watched_send(message: Message) -> None:
-            nonlocal status, begun
+            nonlocal status, begun, streams_from_s
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
+                if (header(message["headers"], b"content-type") or b"").startswith(_STREAM):
+                    streams_from_s = self._clock.monotonic()
             await send(message)
 
         # What answers GET answers HEAD; the server leaves the body out.
@@ -196,7 +201,9 @@ class Edge:
                 _log.error("request failed", path=scope["path"][:200], exc_info=error)
                 await _reply_problem(watched_send, unexpected())
         route = "native" if target is not None else _route(scope)
-        self._count(route, status, started_s)
+        # An event stream lasts as long as somebody listens, which is nobody's waiting.
+        ended_s = self._clock.monotonic() if streams_from_s is None else streams_from_s
+        self._metrics.request_done("", "", route, status, ended_s - started_s)
 
     async def _ask_api(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._api(cast(Any, scope), cast(Any, receive), cast(Any, send))

@@ -54,7 +54,7 @@ class Metrics:
         )
         self.request_seconds = LoopHistogram(
             "augury_request_seconds",
-            "Time from the request's headers to its answer's last byte handed over.",
+            "Time from the request's headers to its answer's last byte, of an event stream its first.",
             ["model", "protocol"],
             buckets=TIME_BUCKETS_S,
             registry=registry,

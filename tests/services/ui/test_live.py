@@ -143,3 +143,21 @@ async def test_streams_are_bounded(repository: Path, tmp_path: Path) -> None:
                             status = stream.status_code
                 assert status == 200
         server.stop()
+
+
+@pytest.mark.e2e
+async def test_listening_is_no_waiting(repository: Path, tmp_path: Path) -> None:
+    """The time of a stream in the metrics is that to its beginning, however long it lasts."""
+    with serving(tmp_path, str(repository), model_control="none") as server:
+        async with httpx2.AsyncClient(base_url=server.url, timeout=30) as client:
+            async with client.stream("GET", "/api/ui/live") as stream:
+                await read_events(stream.aiter_lines(), 1)  # comes after some seconds
+            name = 'augury_request_seconds_sum{model="",protocol="/api/ui/live"} '
+            told: list[str] = []
+            async with asyncio.timeout(10):
+                while not told:
+                    await asyncio.sleep(0.1)
+                    lines = (await client.get("/metrics")).text.splitlines()
+                    told = [line for line in lines if line.startswith(name)]
+            assert float(told[0].removeprefix(name)) < 1
+        server.stop()
