@@ -92,3 +92,10 @@ async def test_the_page_needs_no_other_host(served: InProcess) -> None:
             assert response.status_code == 200
             assert len(response.content) > 100_000
     assert "https:" not in page.text
+
+
+async def test_no_foreign_page_can_frame_it(served: InProcess) -> None:
+    """Its buttons act with the visitor's own credentials, so that it stands alone or not at all."""
+    page = await served.client.get("/docs")
+    assert page.headers["content-security-policy"] == "frame-ancestors 'none'"
+    assert page.headers["x-content-type-options"] == "nosniff"

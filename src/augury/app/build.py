@@ -135,7 +135,13 @@ async def _open_rows(
     if shared is None:
         yield None
         return
-    async with StoredRows(shared, clock, max_bytes=settings.cache_unwritten_bytes) as stored:
+    rows = StoredRows(
+        shared,
+        clock,
+        timeout_s=settings.store_timeout_s,
+        max_bytes=settings.cache_unwritten_bytes,
+    )
+    async with rows as stored:
         yield stored
 
 
@@ -184,7 +190,7 @@ async def open_application(
             drain,
             anonymous=access.gate.anonymous,
             ready_without_models=settings.ready_without_models,
-            degradations=lambda: [fault] if (fault := store.fault) else [],
+            degradations=lambda: _degradations(store, settings),
         )
         core.metrics.watch_store(lambda: store.fault is None)
         if with_tweets:
@@ -209,6 +215,16 @@ async def open_application(
             max_buffered_bytes=settings.max_buffered_bytes,
         )
         yield Application(core, api, edge, drain)
+
+
+def _degradations(store: KeyValueStore, settings: Settings) -> list[str]:
+    """What ``/readyz``, which is open to everybody, tells of the store."""
+    if store.fault is None:
+        return []
+    # Where it is and how it fails is not for everybody to know.
+    return [
+        store.fault if settings.on_loopback else "the store cannot be reached; the log tells why"
+    ]
 
 
 async def _open_store(settings: Settings, clock: Clock, *, needed: bool) -> KeyValueStore:

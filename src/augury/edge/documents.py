@@ -129,6 +129,10 @@ def _install_page(api: FastAPI) -> None:
         swagger_favicon_url="data:,",
     )
 
+    # Framed by a foreign page, its buttons would act with the visitor's own credentials.
+    page.headers["Content-Security-Policy"] = "frame-ancestors 'none'"
+    page.headers["X-Content-Type-Options"] = "nosniff"
+
     @api.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         """The page is the same for all."""

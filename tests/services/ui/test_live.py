@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import httpx2
 import pytest
 from pydantic import ValidationError
 
+from augury.services.ui.live import _events
+from augury.services.ui.sampler import Subscription
 from augury.services.ui.schemas import ServerHistory
 from tests.application import InProcess, in_process
 from tests.e2e.server import serving
@@ -118,6 +120,17 @@ async def test_a_stream_lives_until_the_drain(repository: Path, tmp_path: Path) 
             server.stop()
             assert [line async for line in lines if line.startswith("data")] == []
             assert time.monotonic() - began_s < 5
+
+
+async def test_a_stream_ends_and_gives_its_place_back() -> None:
+    """After its time, however much happens: whoever comes back is asked for credentials again."""
+    subscription, held = Subscription(), ExitStack()
+    left: list[bool] = []
+    held.callback(left.append, True)
+    events = [event async for event in _events(held, subscription, heartbeat_s=0.01, lasts_s=0.05)]
+    assert events[0].startswith(b"retry: ")
+    assert events[-1] == b": still here\n\n"
+    assert left == [True]
 
 
 @pytest.mark.e2e

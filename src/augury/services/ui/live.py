@@ -23,6 +23,8 @@ from augury.services.ui.schemas import ModelState, Range, ServerHistory
 # A silence of this length is broken by a comment, so that no proxy takes the stream for dead.
 HEARTBEAT_S: Final = 15.0
 RETRY_MS: Final = 3000
+# Whoever listens is asked for their credentials again after this long.
+LASTS_S: Final = 300.0
 
 _STATES: Final = TypeAdapter(list[ModelState])
 _NO_STORE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -42,13 +44,20 @@ def sampler_of(
     return Sampler(lambda: readings.read(metrics, clock), lambda: _models(manager), draining, clock)
 
 
-def router(sampler: Sampler, *, tweets: bool, heartbeat_s: float = HEARTBEAT_S) -> APIRouter:
+def router(
+    sampler: Sampler,
+    *,
+    tweets: bool,
+    heartbeat_s: float = HEARTBEAT_S,
+    lasts_s: float = LASTS_S,
+) -> APIRouter:
     """The routes.
 
     Args:
         sampler: Where samples come from.
         tweets: Whether the tweet application is served, too.
         heartbeat_s: The longest silence of a live stream.
+        lasts_s: After so long a stream ends; its reader comes back.
     """
     routes = APIRouter(prefix="/api/ui", tags=["dashboard"])
 
@@ -92,11 +101,14 @@ def router(sampler: Sampler, *, tweets: bool, heartbeat_s: float = HEARTBEAT_S) 
         },
     )
     async def live() -> Response:
-        """Ends when the server drains, and when the reader falls 16 samples behind."""
+        """Ends when the server drains, when the reader falls 16 samples behind, and after 5 minutes.
+
+        Browsers ask again by themselves, and are asked for their credentials again.
+        """
         held = ExitStack()
         subscription = held.enter_context(sampler.subscribed())
         return StreamingResponse(
-            _events(held, subscription, heartbeat_s),
+            _events(held, subscription, heartbeat_s=heartbeat_s, lasts_s=lasts_s),
             media_type="text/event-stream",
             headers={**_NO_STORE, "X-Accel-Buffering": "no"},
         )
@@ -105,13 +117,15 @@ def router(sampler: Sampler, *, tweets: bool, heartbeat_s: float = HEARTBEAT_S) 
 
 
 async def _events(
-    held: ExitStack, subscription: Subscription, heartbeat_s: float
+    held: ExitStack, subscription: Subscription, *, heartbeat_s: float, lasts_s: float
 ) -> AsyncIterator[bytes]:
+    loop = asyncio.get_running_loop()
+    ends_s = loop.time() + lasts_s
     with held:
         yield b"retry: %d\n: hello\n\n" % RETRY_MS
-        while True:
+        while (left_s := ends_s - loop.time()) > 0:
             try:
-                async with asyncio.timeout(heartbeat_s):
+                async with asyncio.timeout(min(heartbeat_s, left_s)):
                     event = await subscription.next()
             except TimeoutError:
                 yield b": still here\n\n"

@@ -68,7 +68,7 @@ const CHARTS = [
     summary: (samples) => {
       const last = samples.findLast((s) => s.batches.mean_rows !== null);
       if (last === undefined) return "No batch yet in this time.";
-      return `${precise(last.batches.mean_rows)} rows on average, ${precise(last.batches.per_s)} batches a second (${clock(last.at)}).`;
+      return `Batches of ${precise(last.batches.mean_rows)} on average, ${precise(last.batches.per_s)} a second (${clock(last.at)}).`;
     },
   },
   {
@@ -347,7 +347,7 @@ export class ServiceView {
     this.tiles.replaceChildren(
       tile("Requests", `${perSecond(requests)}/s`, requests > 0 && failing > 0 ? `${percent(failing / requests)} failed` : "none failed"),
       tile("99 % answered within", timed ? ms(timed.latency_s.p99) : "–", timed ? `half within ${ms(timed.latency_s.p50)}` : "no request yet"),
-      tile("Waiting", plural(last.queue_rows, "row"), last.batches.mean_rows === null ? "no batch now" : `${precise(last.batches.mean_rows)} rows a batch`),
+      tile("Waiting", plural(last.queue_rows, "row"), last.batches.mean_rows === null ? "no batch now" : `batches of ${precise(last.batches.mean_rows)}`),
       tile("From the cache", part === null ? "–" : percent(part), "of the rows in this time"),
       tile("Processor", cores(last.cpu_cores), "cores in use"),
       tile("Memory", last.memory_bytes === null ? "–" : mebibytes(resident(last)), "resident"),
