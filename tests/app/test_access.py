@@ -88,6 +88,17 @@ class TestExposure:
         hashed = hash_password("whatever")
         check_exposure(made(first_superuser="ada", first_superuser_password=hashed))
 
+    @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+    @pytest.mark.parametrize("name", ["admin_token", "secret_key"])
+    @pytest.mark.parametrize("quote", ["", "'"])
+    def test_only_a_password_may_be_a_hash(self, name: str, host: str, quote: str) -> None:
+        """A token that is one would be the token itself, which whoever reads the hash could send."""
+        hashed = quote + hash_password("whatever") + quote
+        with pytest.raises(InvalidSetting, match=f"{name} is a hash") as refused:
+            check_exposure(made(host=host, **{name: hashed}))
+        assert hashed not in refused.value.message
+        assert weakness("$argon2") is not None
+
     def test_with_model_control_none_no_credential_is_demanded(self) -> None:
         """Whatever changes something is closed to everybody then."""
         check_exposure(Settings(host="0.0.0.0", model_control="none"))
@@ -109,6 +120,13 @@ class TestAnonymous:
         """On loopback all but changing, elsewhere nothing."""
         assert anonymous_scopes_of(Settings()) == {"predict", "read"}
         assert anonymous_scopes_of(Settings(host="0.0.0.0")) == frozenset()
+
+    def test_behind_a_proxy_nothing_is_anonymous(self) -> None:
+        """Whoever the proxy lets in comes from loopback too; the operator may say otherwise."""
+        proxied = {"allowed_hosts": ("augury.example",)}
+        assert anonymous_scopes_of(made(host="127.0.0.1", **proxied)) == frozenset()
+        opened = made(host="127.0.0.1", anonymous_scopes="predict", **proxied)
+        assert anonymous_scopes_of(opened) == {"predict"}
 
     @pytest.mark.parametrize(
         ("said", "scopes"),
@@ -187,6 +205,37 @@ class TestSettings:
         assert settings.first_superuser is None
         assert settings.first_superuser_password is None
         assert settings.secret_key is None
+
+    @pytest.mark.parametrize("quote", ["'", '"'])
+    def test_a_hash_in_quotes(self, quote: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Docker's --env-file keeps the quotes; a password may have some of its own."""
+        hashed = "$argon2id$v=19$m=65536,t=2,p=1$abcd$efgh"
+        for said, meant in (
+            (f"{quote}{hashed}{quote}", hashed),
+            (f"{quote}{hashed}", f"{quote}{hashed}"),
+            (f"{quote}correct horse{quote}", f"{quote}correct horse{quote}"),
+        ):
+            monkeypatch.setenv("FIRST_SUPERUSER_PASSWORD", said)
+            password = read_settings().first_superuser_password
+            assert password is not None
+            assert password.get_secret_value() == meant
+
+    @pytest.mark.parametrize("name", ["log_file", "audit_file"])
+    def test_files_have_names(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Blank is none; a folder, or what can be no file, is refused at the start."""
+        variable = f"AUGURY_{name.upper()}"
+        for blank in ("", " "):
+            monkeypatch.setenv(variable, blank)
+            assert getattr(read_settings(), name) is None
+        Path("folder").mkdir()
+        for wrong in (".", "..", "/", "folder", "folder/"):
+            monkeypatch.setenv(variable, wrong)
+            with pytest.raises(InvalidSetting, match=f"setting {name}"):
+                read_settings()
+        with pytest.raises(InvalidSetting, match="names no file"):
+            read_settings(**{name: Path("a\0b")})
+        monkeypatch.setenv(variable, "folder/a.jsonl")
+        assert getattr(read_settings(), name) == Path("folder/a.jsonl")
 
     @pytest.mark.parametrize("name", ["a:b", "a\nb", "x" * 201])
     def test_names_that_basic_cannot_carry(self, name: str) -> None:

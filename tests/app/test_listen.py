@@ -20,7 +20,9 @@ from augury.app.build import open_application
 from augury.app.listen import listen
 from augury.app.settings import Settings
 from augury.core.errors import InvalidSetting, PortInUse
+from augury.edge.auth import audit
 from augury.edge.listener import bind
+from augury.observe.logs import configure_logging
 from tests.models import write_identity
 from tests.wire import Wire, get
 
@@ -161,3 +163,32 @@ async def test_models_that_fail_are_told_in_the_log(
         await asyncio.wait_for(task, 30)
     assert "listening, but not ready" in caplog.text
     assert f"http://127.0.0.1:{port}" in caplog.text
+
+
+@pytest.mark.parametrize("level", ["info", "warning", "error"])
+async def test_the_audit_log_is_heard_at_any_level(
+    tmp_path: Path,
+    level: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who wants fewer lines does not want fewer of these."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    monkeypatch.setattr(module, "configure_logging", configure_logging)
+    try:
+        async with listening(tmp_path, log_level=level) as (port, task):
+            async with await Wire.open("127.0.0.1", port) as wire:
+                answer = await wire.ask(get("/api/models", "Authorization: Bearer wrong"))
+                assert answer.status == 401
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(task, 30)
+    finally:
+        for handler in set(root.handlers) - set(before):
+            root.removeHandler(handler)
+            handler.close()
+        logging.getLogger(audit.LOGGER).setLevel(logging.NOTSET)
+        root.setLevel(logging.INFO)
+    log = capsys.readouterr().err
+    assert "login failed" in log
+    assert ("stopped" in log) == (level == "info")

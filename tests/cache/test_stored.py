@@ -122,6 +122,75 @@ async def test_a_question_has_a_bound() -> None:
         assert list(map(len, store.asked)) == [MAX_KEYS, MAX_KEYS, 1]
 
 
+async def test_what_waits_is_asked_for_a_page_at_a_time() -> None:
+    """Lookups that are more together are several questions, and none waits for another's."""
+    store = Watched()
+    async with StoredRows(store, SystemClock()) as rows:
+        ask = Asker(rows)
+        for number in range(5):
+            ask(*(f"{number}:{i}" for i in range(MAX_KEYS // 2)))
+        await ask.until(5)
+        assert list(map(len, store.asked)) == [MAX_KEYS, MAX_KEYS, MAX_KEYS // 2]
+
+
+async def test_small_lookups_go_before_the_parts_of_a_large_one() -> None:
+    """However many names that has, a small one waits for one part of it at most."""
+    store = Watched()
+    async with StoredRows(store, SystemClock(), timeout_s=30) as rows:
+        large, small = Asker(rows), Asker(rows)
+        large(*map(str, range(20 * MAX_KEYS)))
+        small("0", "a")
+        await small.until(1)
+        assert len(store.asked) <= 2
+        for number in range(5):
+            small(f"{number}")
+            await small.until(2 + number)
+        assert not large.told
+        await large.until(1)
+        assert large.told[0] == [None] * (20 * MAX_KEYS)
+        assert max(map(len, store.asked)) <= MAX_KEYS
+
+
+async def test_a_lookup_ends_with_its_own_timeout() -> None:
+    """Measured from when it was asked for, in all its parts and its wait; others are not held up."""
+    store = Watched()
+    loop = asyncio.get_running_loop()
+    async with StoredRows(store, SystemClock(), timeout_s=0.2) as rows:
+        ask = Asker(rows)
+        began_s = loop.time()
+
+        async def slow(keys: Sequence[str]) -> list[bytes | None]:
+            store.asked.append(list(keys))
+            await asyncio.sleep(0.12)  # each part within its time
+            return [None] * len(keys)
+
+        store.get_many = slow  # type: ignore[method-assign]
+        ask(*map(str, range(50 * MAX_KEYS)))
+        await ask.until(1)
+        assert ask.told == [None]
+        assert 0.2 <= loop.time() - began_s < 0.6
+        ask("small")
+        await ask.until(2)
+        assert ask.told[1] == [None], "found, and nothing there"
+    assert len(store.asked) <= 4, "the rest of the large one was not asked for"
+
+
+async def test_a_store_that_never_answers_costs_the_timeout() -> None:
+    """Also those for whom no question is free, and they are not asked for later."""
+    store = Watched()
+    store.open.clear()
+    async with StoredRows(store, SystemClock(), timeout_s=0.1) as rows:
+        ask = Asker(rows)
+        for number in range(50):
+            ask(f"{number}")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        await ask.until(50)
+        assert ask.told == [None] * 50
+        store.open.set()
+    assert len(store.asked) == MAX_QUESTIONS
+
+
 @pytest.mark.parametrize("error", [Unavailable("gone"), RuntimeError("a fault of ours")])
 async def test_a_failing_store_is_no_failure(error: Exception) -> None:
     """Whoever asked is told that it could not be asked; so are those who came meanwhile."""

@@ -282,12 +282,14 @@ class TestHostile:
                 answered += 1
             for thread in guessing:
                 thread.join()
+            # On a slow machine the guesses took so long that a try is free again.
+            client.get("/api/models", headers=basic("ada", "one more"))
             # The right password is slowed down as well, but not for long.
             refused = client.get("/api/models", headers=basic("ada", PASSWORD))
             assert refused.status_code == 429
             assert 1 <= int(refused.headers["retry-after"]) <= 6
-        assert statuses.count(401) <= 6
-        assert statuses.count(429) >= 44
+        assert statuses.count(401) <= 12  # five, and one more every 6 s
+        assert statuses.count(401) + statuses.count(429) == 50
         assert answered > 0
 
     async def test_what_no_client_would_send(self, server: ServerProcess) -> None:

@@ -150,12 +150,12 @@ class TestCompose:
         assert _COMPOSE["services"]["redis"]["networks"] == ["back"]
         assert _COMPOSE["networks"]["back"]["internal"] is True
 
-    def test_redis_forgets_nothing(self) -> None:
-        """Append-only, on a volume, and never evicting; a major version is pinned."""
+    def test_redis_forgets_nothing_that_counts(self) -> None:
+        """Append-only, on a volume, and evicting only what may be forgotten; a major version is pinned."""
         service = _COMPOSE["services"]["redis"]
         given = dict(zip(service["command"][1::2], service["command"][2::2], strict=True))
         assert given["--appendonly"] == "yes"
-        assert given["--maxmemory-policy"] == "noeviction"
+        assert given["--maxmemory-policy"] == "volatile-lru"
         assert "--maxmemory" in given
         assert re.search(r"redis:\d+", service["image"])
         assert service["volumes"] == ["redis-data:/data"]

@@ -294,3 +294,24 @@ def test_an_impossible_setting_is_told(arguments: dict[str, Any], why: str) -> N
         configure_logging(**{"format": "json", "level": "info", "file": None, **arguments})
 
     assert logging.getLogger().handlers == before
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_some_loggers_are_heard_at_any_level(
+    level: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An audit log is not quiet because the rest is, on stderr and in the file, until told anew."""
+    file = tmp_path / "a.log"
+    configure_logging(format="json", level=level, file=file, always=("augury.test.audit",))
+    get_logger("augury.test.audit").info("call begun")
+    get_logger("augury.test.audit").debug("quiet but at debug")
+    get_logger("augury.test.other").info("quiet above info")
+    want = {"debug": 3, "info": 2}.get(level, 1)
+    for text in (capsys.readouterr().err, file.read_text()):
+        events = _events(text)
+        assert len(events) == want
+        assert events[0]["event"] == "call begun"
+
+    configure_logging(format="json", level="warning", file=None)
+    get_logger("augury.test.audit").info("call begun")
+    assert capsys.readouterr().err == ""

@@ -80,7 +80,7 @@ async def serving(
         executor = stack.enter_context(ThreadPoolExecutor(2))
         stored = None
         if store is not None:
-            stored = await stack.enter_async_context(StoredRows(store, clock))
+            stored = await stack.enter_async_context(StoredRows(store, clock, timeout_s=30))
         engine = Engine(manager, cache, executor, clock, max_rows=max_rows, stored=stored)
         try:
             await manager.start()

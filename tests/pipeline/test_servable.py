@@ -13,7 +13,8 @@ from augury.core.tensor import Array, bytes_column
 from augury.observe.metrics import Metrics
 from augury.packages.digest import content_digest
 from augury.packages.manifest import InstancesTable
-from augury.packages.reader import read_package
+from augury.packages.reader import ModelPackage, read_package
+from augury.pipeline import servable as servable_module
 from augury.pipeline.servable import Instances, ModelServable, ServableLoader, choose_instances
 from augury.runtimes.onnx import OnnxRuntime
 from tests import models
@@ -87,6 +88,23 @@ def test_files_that_change_while_they_are_loaded(
         (folder / "1" / "more.txt").write_text("late")
 
     monkeypatch.setattr(ModelServable, "warm_up", changing)
+    loader = ServableLoader(SystemClock(), Metrics(), share_answers=True)
+    with pytest.raises(InvalidPackage, match="changed while they were loaded"):
+        loader.load(read_package(folder, 1), 1)
+
+
+def test_files_that_are_replaced_once_their_digest_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the new file's answers would lie in the store as the old one's."""
+    folder = models.write_identity(tmp_path)
+
+    def digest_of_what_is_replaced(package: ModelPackage) -> str:
+        digest = content_digest(package)
+        package.model_file.write_bytes(package.model_file.read_bytes())
+        return digest
+
+    monkeypatch.setattr(servable_module, "content_digest", digest_of_what_is_replaced)
     loader = ServableLoader(SystemClock(), Metrics(), share_answers=True)
     with pytest.raises(InvalidPackage, match="changed while they were loaded"):
         loader.load(read_package(folder, 1), 1)

@@ -10,7 +10,9 @@ import pytest
 from augury.core.errors import ClientGone, InvalidInput, TooLarge
 from augury.protocols.asgi import (
     WATCH_AFTER_S,
+    CacheWishes,
     Message,
+    cache_wishes,
     cancelled_when_client_goes,
     header,
     read_body,
@@ -39,6 +41,23 @@ def test_the_first_of_equal_headers_counts() -> None:
     headers = [(b"a", b"1"), (b"b", b"2"), (b"b", b"3")]
     assert header(headers, b"b") == b"2"
     assert header(headers, b"c") is None
+
+
+@pytest.mark.parametrize(
+    ("values", "wishes"),
+    [
+        ([], CacheWishes()),
+        ([b"max-age=0"], CacheWishes()),
+        ([b"No-Cache"], CacheWishes(use_cache=True, refresh=True)),
+        ([b"no-store"], CacheWishes(use_cache=False, refresh=False)),
+        ([b"max-age=0, no-store", b"no-cache"], CacheWishes(use_cache=False, refresh=True)),
+    ],
+)
+def test_what_is_asked_of_the_cache(values: list[bytes], wishes: CacheWishes) -> None:
+    """All headers count, in whatever case; unless they forbid it, a remembered answer will do."""
+    headers = [(b"accept", b"no-cache"), *((b"cache-control", value) for value in values)]
+    assert cache_wishes(headers) == wishes
+    assert wishes.remembered == (wishes == CacheWishes())
 
 
 async def test_a_body_in_pieces_is_put_together() -> None:

@@ -315,7 +315,7 @@ async def test_writes_wait_for_the_server_and_happen_once(redis_server: RedisSer
             for i in range(total):
                 buffer.put(f"{i}", i)
                 if i % 20 == 0:
-                    await asyncio.sleep(0.005)
+                    await asyncio.sleep(0.02)  # longer than both ends of the server, on any machine
 
         putting = asyncio.create_task(put())
         for _ in range(2):
@@ -375,3 +375,31 @@ async def test_a_store_can_be_closed_while_it_is_down(redis_server: RedisServer)
         answers = await asyncio.gather(*tasks, return_exceptions=True)
     redis_server.resume()
     assert all(isinstance(answer, Unavailable) for answer in answers)
+
+
+async def test_a_read_of_many_keys_has_one_timeout(redis_server: RedisServer) -> None:
+    """Not one for each thousand; nobody takes the server for dead that answers each in time."""
+    keys = [f"k{i}" for i in range(20_000)]
+    async with _store(redis_server.url) as store:
+        await store.set_many(dict.fromkeys(keys[:5], b"1"))
+        stop = asyncio.Event()
+
+        async def hold_up() -> None:
+            while not stop.is_set():
+                redis_server.pause()
+                await asyncio.sleep(0.08)
+                redis_server.resume()
+                await asyncio.sleep(0.002)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(hold_up())
+            began_s = time.monotonic()
+            try:
+                with pytest.raises(Unavailable):
+                    await store.get_many(keys)
+                took_s = time.monotonic() - began_s
+            finally:
+                stop.set()
+        assert took_s < TIMEOUT_S + 3 * SLACK_S
+        await _until_back(store)
+        assert (await store.get_many(keys))[:6] == [b"1"] * 5 + [None]

@@ -20,6 +20,7 @@ class Source:
         self.gate = asyncio.Event()
         self.gate.set()
         self.error: Exception | None = None
+        self.stuck = False
         self.at_once = 0
         self.most_at_once = 0
 
@@ -29,6 +30,12 @@ class Source:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await self.gate.wait()
+        if self.stuck:
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    await asyncio.Event().wait()
+            except TimeoutError:
+                raise Unavailable("late") from None
         self.at_once -= 1
         if self.error is not None:
             raise self.error
@@ -83,6 +90,50 @@ async def test_whoever_waits_in_line_is_not_given_more_time() -> None:
 
     assert source.questions[-1] == [b"late", b"later"]
     assert now_s + 1 <= source.deadlines[-1] < now_s + 1.09
+
+
+async def test_a_read_with_time_left_does_not_fail_with_an_old_one() -> None:
+    """Asked together, the old one's time is over first: the fresh one is asked for again."""
+    source = Source()
+    source.stuck = True
+    loader = Loader(source.ask, timeout_s=0.5)
+    busy = [loader.load(b"%d" % i) for i in range(BATCH_KEYS * QUESTIONS)]
+    await asyncio.sleep(0.1)
+    old = [loader.load(b"old"), loader.load(b"old")]
+    await asyncio.sleep(0.3)
+    fresh = [loader.load(b"fresh"), loader.load(b"old")]
+    await asyncio.gather(*busy, return_exceptions=True)
+    while len(source.questions) == QUESTIONS:  # noqa: ASYNC110 - a state of others, without an event
+        await asyncio.sleep(0)
+    source.stuck = False  # from the next question on
+    failed = await asyncio.gather(*old, return_exceptions=True)
+
+    assert [str(error) for error in failed] == ["late"] * 2
+    assert await asyncio.gather(*fresh) == [b"=fresh", b"=old"]
+    assert source.questions[QUESTIONS:] == [[b"old", b"fresh"], [b"fresh", b"old"]]
+    await loader.close()
+
+
+async def test_nobody_waits_longer_for_being_asked_again() -> None:
+    """Of a server that never answers, reads that come all the time fail each in its own time."""
+    source = Source()
+    source.stuck = True
+    loader = Loader(source.ask, timeout_s=0.1)
+    loop = asyncio.get_running_loop()
+
+    async def read(key: bytes) -> float:
+        began_s = loop.time()
+        with pytest.raises(Unavailable):
+            await loader.load(key)
+        return loop.time() - began_s
+
+    reads = []
+    for i in range(100):
+        reads.append(asyncio.create_task(read(b"%d" % i)))
+        await asyncio.sleep(0.005)
+    took_s = await asyncio.gather(*reads)
+    assert max(took_s) < 0.3
+    await loader.close()
 
 
 async def test_one_that_gives_up_harms_no_other() -> None:

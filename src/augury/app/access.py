@@ -73,6 +73,10 @@ def check_exposure(settings: Settings) -> None:
         if superuser is None:
             here, there = there, here
         raise InvalidSetting(f"{here} is set, {there} is not; the superuser needs both")
+    for name in ("admin_token", "secret_key"):
+        token: SecretStr | None = getattr(settings, name)
+        if token is not None and is_hash(token.get_secret_value().lstrip("'\"")):
+            raise InvalidSetting(f"{name} is a hash; tokens and keys are given as they are")
     if settings.on_loopback:
         return
     wrong = []
@@ -89,7 +93,9 @@ def check_exposure(settings: Settings) -> None:
             )
     for name in ("first_superuser_password", "admin_token", "secret_key"):
         value: SecretStr | None = getattr(settings, name)
-        if value is not None and (why := weakness(value.get_secret_value())):
+        if value is None or is_hash(value.get_secret_value()):
+            continue  # what a hash is of is not known
+        if why := weakness(value.get_secret_value()):
             wrong.append(f"{name} {why}")
     if wrong:
         raise InvalidSetting(
@@ -103,8 +109,6 @@ def weakness(secret: str) -> str | None:
     >>> weakness("changethis"), weakness("a longer and better one")
     ('has 10 characters, 12 are the least', None)
     """
-    if is_hash(secret):
-        return None
     if len(secret) < MIN_SECRET_CHARACTERS:
         return f"has {len(secret)} characters, {MIN_SECRET_CHARACTERS} are the least"
     letters = "".join(c for c in secret.lower() if c.isalnum())
@@ -126,10 +130,16 @@ def secret_key_of(settings: Settings) -> SecretKey:
 
 
 def anonymous_scopes_of(settings: Settings) -> frozenset[Scope]:
-    """What may be done without a credential."""
+    """What may be done without a credential.
+
+    On loopback it is this machine's users who ask, unless a proxy lets others in: then its name is
+    among the allowed hosts.
+    """
     if settings.anonymous_scopes is not None:
         return frozenset(settings.anonymous_scopes)
-    return frozenset({"predict", "read"}) if settings.on_loopback else frozenset()
+    if settings.on_loopback and not settings.allowed_hosts:
+        return frozenset({"predict", "read"})
+    return frozenset()
 
 
 def audit_of(settings: Settings, clock: Clock) -> Audit:
@@ -147,7 +157,7 @@ async def open_access(
         InvalidSetting: A hash or secret key that cannot be used.
     """
     secret_key = secret_key_of(settings)
-    secret_key.read()  # what is wrong with it is told at the start
+    sealed = secret_key.read() is not None  # what is wrong with it is told at the start
     name, password = settings.first_superuser, settings.first_superuser_password
     superuser = (
         Superuser(name, password.get_secret_value())
@@ -167,7 +177,7 @@ async def open_access(
     )
     browsers = Browsers(on_loopback=settings.on_loopback, allowed_hosts=settings.allowed_hosts)
     anonymous = anonymous_scopes_of(settings)
-    if not (anonymous or credentials.has_admin or settings.secret_key is not None):
+    if not (anonymous or credentials.has_admin or sealed):
         _log.warning(
             "nobody may ask this server anything but its health; set a credential, or "
             "AUGURY_ANONYMOUS_SCOPES"

@@ -70,7 +70,7 @@ def unread(names: Iterable[str]) -> list[tuple[str, str]]:
         if upper in known:
             continue
         if instead := UNUSED.get(upper):
-            found.append((name, f"not used; set {instead} to the bearer token of your X app"))
+            found.append((name, f"not used; the X API is asked with {instead} alone"))
         elif upper.startswith(PREFIX):
             nearest = difflib.get_close_matches(upper, known, n=1, cutoff=0.6)
             meant = f"did you mean {nearest[0]}?" if nearest else "see docs/settings.md"

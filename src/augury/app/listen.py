@@ -13,6 +13,7 @@ from typing import Final
 
 from augury.app.build import open_application
 from augury.app.settings import Settings
+from augury.edge.auth.audit import LOGGER as AUDIT_LOGGER
 from augury.edge.listener import bind
 from augury.edge.server import Server
 from augury.observe.logs import configure_logging, get_logger
@@ -70,7 +71,12 @@ async def listen(
     Raises:
         OperatorError: The port is taken, or a setting, folder or store cannot be used.
     """
-    configure_logging(format=settings.log_format, level=settings.log_level, file=settings.log_file)
+    configure_logging(
+        format=settings.log_format,
+        level=settings.log_level,
+        file=settings.log_file,
+        always=(AUDIT_LOGGER,),
+    )
     for name, advice in passed_over:
         _log.warning("variable is not read", name=name, advice=advice)
     stop = Stop()

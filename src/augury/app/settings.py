@@ -7,6 +7,7 @@ defaults here.  Nothing else of Augury reads the environment.
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
@@ -182,11 +183,12 @@ class Settings(BaseSettings):
     anonymous_scopes: Annotated[tuple[Literal["predict", "read"], ...] | None, NoDecode] = Field(
         None,
         description="What may be done without a credential: predict, read, both with a comma, or none. "
-        "Unset: predict,read on loopback, none elsewhere.",
+        "Unset: predict,read on loopback without allowed_hosts, none elsewhere.",
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description="Further names by which this server is asked, as behind a proxy; with commas.",
+        description="Further names by which this server is asked, as behind a proxy; with commas. "
+        "With any, nothing is anonymous unless anonymous_scopes says so.",
     )
     audit_file: Path | None = Field(
         None,
@@ -224,6 +226,31 @@ class Settings(BaseSettings):
     @classmethod
     def _blank_secret_is_none(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value is not None and value.get_secret_value().strip() else None
+
+    @field_validator("first_superuser_password", mode="after")
+    @classmethod
+    def _hash_without_quotes(cls, value: SecretStr | None) -> SecretStr | None:
+        """Quotes that a shell takes away stay where no shell reads, as in Docker's --env-file."""
+        text = "" if value is None else value.get_secret_value()
+        if text[:1] in ("'", '"') and text[-1] == text[0] and text[1:].startswith("$argon2"):
+            return SecretStr(text[1:-1])
+        return value
+
+    @field_validator("log_file", "audit_file", mode="before")
+    @classmethod
+    def _blank_file_is_none(cls, value: object) -> object:
+        return None if isinstance(value, str) and not value.strip() else value
+
+    @field_validator("log_file", "audit_file", mode="after")
+    @classmethod
+    def _file_has_a_name(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        if not value.name or "\0" in str(value):
+            raise ValueError(f"{str(value)!r} names no file")
+        if os.path.isdir(value):  # noqa: PTH112  says no, too, where a folder may not be read
+            raise ValueError(f"{str(value)!r} is a folder, not a file")
+        return value
 
     @field_validator("secret_key", mode="after")
     @classmethod

@@ -16,6 +16,7 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Collection
 from logging.handlers import TimedRotatingFileHandler
 from pathlib import Path
 from typing import Any, Final, Literal, Self, cast
@@ -92,6 +93,8 @@ class EventLogger(structlog.BoundLoggerBase):
 
 
 _redactor = Redactor()
+# Loggers that now have a level of their own.
+_always: set[str] = set()
 
 _SHARED: Final[tuple[Processor, ...]] = (
     merge_contextvars,
@@ -127,6 +130,7 @@ def configure_logging(
     format: Literal["console", "json"],
     level: str,
     file: Path | None,
+    always: Collection[str] = (),
     keep_days: int = 7,
     log_content: bool = False,
 ) -> None:
@@ -140,6 +144,7 @@ def configure_logging(
         level: The least level that is logged: debug, info, warning, error or critical.
         file: JSON lines go here too; a new file starts at midnight UTC, the old one gets its date
             as a suffix.
+        always: Loggers whose events of level info are logged although *level* is higher.
         keep_days: Old files that are kept, 1 or more.
         log_content: Log the texts of requests; without it, only their length.
 
@@ -166,6 +171,13 @@ def configure_logging(
     console.setFormatter(_json_formatter() if format == "json" else _console_formatter())
     root.addHandler(console)
     root.setLevel(level.upper())
+    for name in _always:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    _always.clear()
+    if root.level > logging.INFO:
+        _always.update(always)
+    for name in _always:
+        logging.getLogger(name).setLevel(logging.INFO)
     for name in _FOREIGN_LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()

@@ -265,8 +265,9 @@ class ServableLoader:
         """
         table = package.manifest.cache
         sharing = self._share_answers and table.enabled and table.store
-        content = content_digest(package) if sharing else None
+        # The stamps first: a file that is replaced while the digest is read is noticed below.
         stamps = file_stamps(package) if sharing else ()
+        content = content_digest(package) if sharing else None
         servable = ModelServable(
             package, generation, clock=self._clock, metrics=self._metrics, content=content
         )

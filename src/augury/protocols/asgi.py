@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from augury.core.errors import ClientGone, InvalidInput, TooLarge
 
@@ -25,6 +25,47 @@ def header(headers: Headers, name: bytes) -> bytes | None:
         if key == name:
             return value
     return None
+
+
+class CacheWishes(NamedTuple):
+    """What a request's ``Cache-Control`` asks for, as RFC 9111 has it.
+
+    After ``no-cache`` what is stored will not do, but what is computed may be stored; after
+    ``no-store`` neither.
+
+    Args:
+        use_cache: Whether the answer may come from memory, and be kept there.
+        refresh: With *use_cache*, whether it is computed anew all the same, and then kept.
+    """
+
+    use_cache: bool = True
+    refresh: bool = False
+
+    @property
+    def remembered(self) -> bool:
+        """Whether a remembered answer will do."""
+        return self.use_cache and not self.refresh
+
+    def with_directives(self, value: bytes) -> CacheWishes:
+        """With those of one more header.
+
+        >>> CacheWishes().with_directives(b"max-age=0, No-Cache")
+        CacheWishes(use_cache=True, refresh=True)
+        """
+        directives = value.lower()
+        return CacheWishes(
+            self.use_cache and b"no-store" not in directives,
+            self.refresh or b"no-cache" in directives,
+        )
+
+
+def cache_wishes(headers: Headers) -> CacheWishes:
+    """What all ``Cache-Control`` headers of a request ask for."""
+    wishes = CacheWishes()
+    for name, value in headers:
+        if name == b"cache-control":
+            wishes = wishes.with_directives(value)
+    return wishes
 
 
 async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes:

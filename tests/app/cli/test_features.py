@@ -370,3 +370,27 @@ def test_check_compares_a_model_with_the_tables_of_a_store(filled: Path) -> None
     assert "model.toml:10: features.author_stats.inputs.tweets_30d: it is INT64 in" in told.stdout
     good("drop", "author_stats", "--yes")
     assert "'author_stats' is not defined in the store" in check(*store).stdout
+
+
+def test_removing_is_written_down(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is done; refused when that fails, and a table that is not there is no event."""
+    monkeypatch.setenv("AUGURY_AUDIT_FILE", "audit.jsonl")
+    (filled / "audit.jsonl.lock").mkdir()
+    for words in (("drop", "author_stats", "--yes"), ("purge", "author_stats")):
+        assert "cannot be written, so nothing was changed" in fault(*words)
+    assert json.loads(good("list", "--json"))["tables"]
+    assert list((filled / "augury-data" / "features").rglob("*.parquet"))
+
+    (filled / "audit.jsonl.lock").rmdir()
+    good("purge", "author_stats")
+    good("drop", "author_stats", "--yes")
+    assert "no feature table" in fault("drop", "author_stats", "--yes")
+    lines = [json.loads(line) for line in (filled / "audit.jsonl").read_text().splitlines()]
+    assert [(line["event"], line["action"]) for line in lines] == [
+        ("command begun", "features purge"),
+        ("command ended", "features purge"),
+        ("command begun", "features drop"),
+        ("command ended", "features drop"),
+    ]
+    assert lines[2]["targets"]["table"] == "author_stats"
+    assert lines[3]["outcome"] == "done"

@@ -98,20 +98,49 @@ def test_making_and_revoking_is_written_down(tmp_path: Path) -> None:
     assert key_id is not None
     run("revoke", key_id, folder=tmp_path, **audit)
     text = (tmp_path / "audit.jsonl").read_text()
-    made, revoked = (json.loads(line) for line in text.splitlines())
+    made, revoked, done = (json.loads(line) for line in text.splitlines())
     assert (made["event"], made["targets"], made["scopes"]) == (
         "key created",
         {"id": key_id},
         "read",
     )
     assert made["caller"].startswith("cli:")
-    assert (revoked["event"], revoked["targets"]) == ("key revoked", {"id": key_id})
+    assert (revoked["event"], revoked["action"]) == ("command begun", "keys revoke")
+    assert revoked["targets"]["id"] == key_id
+    assert (done["event"], done["outcome"]) == ("command ended", "done")
+    assert done["call"] == revoked["call"]
     assert key not in text
 
-    refused = run("create", "--scope", "read", folder=tmp_path, AUGURY_AUDIT_FILE="augury-data")
-    assert refused.returncode == 1
-    assert refused.stdout == ""
-    assert json.loads(run("list", "--json", folder=tmp_path).stdout) == {"keys": []}
+
+@pytest.mark.parametrize("audit", ["augury-data", ".", "store.lines", "blocked/audit.jsonl"])
+def test_what_cannot_be_written_down_is_not_done(tmp_path: Path, audit: str) -> None:
+    """No key is made, none is revoked; one line tells why."""
+    (tmp_path / "store.lines.lock").mkdir()
+    (tmp_path / "blocked").write_text("a file is in the way")
+    kept = id_of(run("create", "--scope", "read", folder=tmp_path).stdout.strip())
+    assert kept is not None
+    for words in (["create", "--scope", "read"], ["revoke", kept]):
+        refused = run(*words, folder=tmp_path, AUGURY_AUDIT_FILE=audit)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert refused.stderr.startswith("augury: ")
+        assert refused.stderr.count("\n") == 1
+    [told] = json.loads(run("list", "--json", folder=tmp_path).stdout)["keys"]
+    assert (told["id"], told["status"]) == (kept, "active")
+
+
+def test_a_blank_audit_file_is_none(tmp_path: Path) -> None:
+    """Compose files set what they do not know to nothing; a terminal shows no audit lines."""
+    made = run("create", "--scope", "read", folder=tmp_path, AUGURY_AUDIT_FILE="")
+    assert made.returncode == 0
+    assert made.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["augury-data"]
+
+
+def test_a_key_that_is_not_there_is_no_event(tmp_path: Path) -> None:
+    """It is looked for before anything is written down."""
+    gone = run("revoke", "0123456789ab", folder=tmp_path, AUGURY_AUDIT_FILE="audit.jsonl")
+    assert gone.returncode == 1
+    assert not (tmp_path / "audit.jsonl").exists()
 
 
 @pytest.mark.parametrize(

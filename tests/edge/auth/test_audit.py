@@ -79,6 +79,17 @@ async def test_nothing_may_begin_that_cannot_be_written(tmp_path: Path, clock: M
     audit.close()
 
 
+@pytest.mark.parametrize("path", ["", ".", "/", "a\0b"])
+async def test_a_path_that_names_no_file(path: str, clock: ManualClock) -> None:
+    """Refused like any other that cannot be written."""
+    audit = Audit(clock, file=Path(path), max_bytes=100_000)
+    with pytest.raises(Unavailable, match="nothing may be changed"):
+        await audit.begin(ADA, "POST /v1/clear", {})
+    await audit.end(ADA, "POST /v1/clear", "x", 200)
+    await audit.login_failed("192.0.2.7", "key")
+    audit.close()
+
+
 async def test_a_full_disk_leaves_no_half_line(clock: ManualClock) -> None:
     """A device that is always full."""
     audit = Audit(clock, file=Path("/dev/full"), max_bytes=100_000)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class House:
         self.audit = Audit(clock, file=audit_file, max_bytes=1_000_000)
         self.superuser = Superuser("ada", PASSWORD)
         self.recall = Recall(clock)
-        credentials = Credentials(
+        self.credentials = Credentials(
             self.ring,
             lambda: SECRET_KEY,
             superuser=self.superuser,
@@ -47,17 +48,21 @@ class House:
             clock=clock,
         )
         self.gate = Gate(
-            credentials,
+            self.credentials,
             self.recall,
             Browsers(on_loopback=True),
             anonymous=frozenset({"predict"}),
         )
 
     async def enter(
-        self, *headers: tuple[str, str], method: str = "GET", address: str = "192.0.2.1"
+        self,
+        *headers: tuple[str, str],
+        method: str = "GET",
+        address: str = "192.0.2.1",
+        path: str = "/",
     ) -> Caller:
         """Who a request with *headers* comes from."""
-        scope = request(*headers, method=method, address=address)
+        scope = request(*headers, method=method, address=address, path=path)
         return self.gate.identify(scope) or await self.gate.ask(scope)
 
     async def key(self, **options: Any) -> NewKey:
@@ -73,11 +78,12 @@ class House:
 
 
 def request(
-    *headers: tuple[str, str], method: str = "GET", address: str = "192.0.2.1"
+    *headers: tuple[str, str], method: str = "GET", address: str = "192.0.2.1", path: str = "/"
 ) -> dict[str, Any]:
     """The scope of a request."""
     return {
         "method": method,
+        "path": path,
         "headers": [
             (name.encode(), value.encode("latin-1"))
             for name, value in (("host", "localhost"), *headers)
@@ -251,6 +257,22 @@ async def test_guessing_is_slowed_down(house: House) -> None:
     await house.enter(basic("ada", PASSWORD))
 
 
+async def test_guesses_of_others_end_no_running_session(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behind a proxy all have one address; whoever was let in stays, and nothing is logged of it."""
+    await house.enter(basic("ada", PASSWORD))
+    await house.enter(bearer(TOKEN))
+    for second in range(120):
+        house.clock.advance(1.0)
+        with pytest.raises((Unauthenticated, Overloaded)):
+            await house.enter(basic("ada", f"guess {second}"))
+        for header in (basic("ada", PASSWORD), bearer(TOKEN)):
+            assert house.gate.identify(request(header)) is not None
+        await asyncio.gather(*house.recall._lookups.values())
+    assert "could not be looked up" not in caplog.text
+
+
 async def test_right_logins_are_no_guesses(house: House) -> None:
     """Eight at once from one address, each hashed anew since each is spelled anew."""
     _, login = basic("ada", PASSWORD)
@@ -279,6 +301,39 @@ async def test_the_quota_stays_with_the_key(house: House) -> None:
     for header in (bearer(key.text), ("x-api-key", key.text)):
         with pytest.raises(Overloaded):
             (await house.enter(header)).charge(5)
+
+
+async def test_no_spelling_of_a_key_has_a_quota_of_its_own(house: House) -> None:
+    """Two keys, in turns, each as the password of fifty users: together not a row more."""
+    keys = [await house.key(rows_per_minute=60) for _ in range(2)]
+    charged = [0, 0]
+    callers = [
+        (number, await house.enter(basic(f"u{user}", key.text)))
+        for user in range(50)
+        for number, key in enumerate(keys)
+    ]
+    for number, caller in callers:
+        for _ in range(4):
+            with suppress(Overloaded):
+                caller.charge(15)
+                charged[number] += 15
+    assert charged == [60, 60]
+
+
+async def test_quotas_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key that was looked up least lately makes room."""
+    monkeypatch.setattr("augury.edge.auth.credentials._MAX_QUOTAS", 3)
+    keys = [await house.key(rows_per_minute=10) for _ in range(3)]
+    first = await house.enter(bearer(keys[0].text))
+    first.charge(10)
+    for key in keys[1:]:
+        await house.enter(bearer(key.text))
+    house.clock.advance(5.5)
+    await house.enter(bearer(keys[0].text))
+    await house.enter(bearer((await house.key(rows_per_minute=10)).text))
+    assert len(house.credentials._quotas) == 3
+    with pytest.raises(Overloaded):
+        (await house.enter(("x-api-key", keys[0].text))).charge(5)
 
 
 async def test_the_day_of_use_is_written_down(house: House) -> None:
@@ -311,6 +366,25 @@ async def test_foreign_pages_change_nothing(
     # No browser adds these by itself.
     await house.enter(bearer(TOKEN), *foreign, method="POST")
     await house.enter(("x-api-key", key.text), *foreign, method="POST")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("foreign", FOREIGN)
+async def test_foreign_pages_fetch_no_tweets(
+    house: House, foreign: tuple[tuple[str, str], ...], method: str
+) -> None:
+    """/v1/inference asks X and keeps the answer; an address that was typed is no page's."""
+    key = await house.key()
+    path = "/v1/inference"
+    for header in ([], [basic("ada", PASSWORD)], [basic("x", key.text)]):
+        for _ in range(2):  # looked up, and remembered
+            with refused_with(NotAllowed):
+                await house.enter(*header, *foreign, method=method, path=path)
+            await house.enter(*header, ("sec-fetch-site", "none"), method=method, path=path)
+            await house.enter(*header, ("sec-fetch-site", "same-origin"), method=method, path=path)
+            await house.enter(*header, method=method, path=path)
+            await house.enter(*header, *foreign, method=method, path="/v1/tweets/1")
+    await house.enter(bearer(TOKEN), *foreign, method=method, path=path)
 
 
 async def test_foreign_hosts_are_refused_even_where_all_may(house: House) -> None:

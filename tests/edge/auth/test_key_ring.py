@@ -37,6 +37,8 @@ async def test_a_key_that_is_not_there_cannot_be_revoked(
     store: FickleStore, clock: ManualClock
 ) -> None:
     """The message names it, and what to do."""
+    with pytest.raises(NotFound, match="no key 'abc'"):
+        await KeyRing(store, clock).expect("abc")
     with pytest.raises(NotFound, match="no key 'abc'; `augury keys list` shows all"):
         await KeyRing(store, clock).revoke("abc")
 

@@ -151,6 +151,26 @@ async def test_every_route_with_every_credential(guarded: Guarded, kind: str) ->
             assert response.status_code not in (401, 403), told
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_foreign_pages_with_every_credential(guarded: Guarded, kind: str) -> None:
+    """What changes or fetches something is refused where the browser adds the credential itself."""
+    by_itself = kind in ("nothing", "password")
+    for method, path in (
+        ("GET", "/v1/inference"),
+        ("POST", "/v1/test/1"),
+        ("DELETE", "/v1/test/1"),
+    ):
+        for page in ({"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}):
+            response = await guarded.ask(method, path, kind, headers=page)
+            told = f"{method} {path} with {kind}: {response.status_code} {response.text[:200]}"
+            assert ("page of another origin" in response.text) == by_itself, told
+            assert not by_itself or response.status_code == 403, told
+        typed = await guarded.ask(method, path, kind, headers={"sec-fetch-site": "none"})
+        assert "page of another origin" not in typed.text
+    look = await guarded.ask("GET", "/v1/test/1", kind, headers={"sec-fetch-site": "cross-site"})
+    assert "page of another origin" not in look.text
+
+
 BYPASSES = [
     ("GET", "/v1/test/../test/1"),
     ("POST", "/v1/test/1"),

@@ -110,3 +110,15 @@ async def test_one_at_a_time_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> No
     assert all(one.retry_after_s for one in refused)
     assert tried.count(True) == 4
     assert most == 1
+
+
+async def test_who_was_right_before_waits_in_any_queue() -> None:
+    """A flood of guesses does not end a session."""
+    ada = Superuser("ada", PASSWORD, max_waiting=0)
+    guess = asyncio.create_task(ada.check(Login("ada", "x")))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await ada.check(Login("ada", PASSWORD))
+    assert await ada.check(Login("ada", PASSWORD), waits=True)
+    assert not await guess
+    ada.close()

@@ -9,7 +9,7 @@ import pytest
 
 from augury.core.caller import Caller
 from augury.core.clock import ManualClock
-from augury.core.errors import Unavailable
+from augury.core.errors import Overloaded, Unavailable
 from augury.edge.auth import recall as module
 from augury.edge.auth.recall import Recall, Verdict
 
@@ -267,3 +267,24 @@ async def test_a_fault_of_ours_in_a_renewal_is_logged(
     recall.renew(recall.digest(SENT), broken)
     await settle()
     assert "could not be looked up" in caplog.text
+    assert "a bug" in caplog.text
+
+
+async def test_what_stops_a_renewal_is_logged_once_a_minute(
+    recall: Recall, source: Source, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried again every second; a refusal needs no traceback."""
+    await learn(recall, source)
+
+    async def refused() -> Verdict:
+        raise Overloaded("too many at once")
+
+    clock.advance(3)
+    for _ in range(90):
+        recall.renew(recall.digest(SENT), refused)
+        await settle()
+        clock.advance(1)
+    lines = [record for record in caplog.records if record.name == "augury.edge.auth.recall"]
+    assert len(lines) == 2
+    assert "too many at once" in caplog.text
+    assert "Traceback" not in caplog.text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,14 @@ _GOOD = {"good", "love", "great", "sweet", "happy"}
 _BAD = {"bad", "hate", "awful", "sad", "terrible"}
 
 
+@dataclass(frozen=True)
+class LeasedLexicon:
+    """A version that was there when it was leased."""
+
+    version: int
+    signature: Signature
+
+
 class LexiconPredictor:
     """Counts good and bad words: a real, if small, model behind the engine's Protocol."""
 
@@ -44,6 +54,15 @@ class LexiconPredictor:
                 TensorSpec("scores", "FP32", (3,), labels=LABELS),
             ),
         )
+
+    @contextmanager
+    def lease(self, model: str) -> Iterator[LeasedLexicon]:
+        yield LeasedLexicon(self.served, self.signature(model))
+
+    async def infer_leased(self, servable: LeasedLexicon, request: InferRequest) -> InferResponse:
+        response = await self.infer(request)
+        response.version = servable.version
+        return response
 
     async def infer(self, request: InferRequest) -> InferResponse:
         rows = self.signature(request.model).validate(request.inputs)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import httpx2
 import pytest
+from fastapi import FastAPI
 
 from augury.app.build import bundled_repository, open_core
 from augury.app.settings import Settings
 from augury.core.clock import ManualClock
 from augury.core.errors import AuguryError, NotFound
+from augury.services.tweets.api.routes import router
 from augury.services.tweets.ledger import Ledger, tables
 from augury.services.tweets.model import Tweet
 from augury.services.tweets.sentiments import Sentiment
@@ -79,6 +82,31 @@ async def test_a_text_twice_is_remembered(service: TweetService) -> None:
     (again,) = (await service.judge_texts(["I love it"])).results
     assert isinstance(again, Sentiment)
     assert again.cached
+
+
+async def test_texts_that_are_wanted_anew(service: TweetService) -> None:
+    """With no-cache the engine computes again and keeps that; with no-store it keeps nothing."""
+    app = FastAPI()
+    app.include_router(router(service))
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://here") as client:
+
+        async def cached(text: str, *values: str) -> list[bool]:
+            answers = [
+                await client.post(
+                    "/v1/sentiment", json={"texts": [text]}, headers={"Cache-Control": value}
+                )
+                for value in values
+            ]
+            return [answer.json()["results"][0]["cached"] for answer in answers]
+
+        assert await cached("I love it", "", "", "no-cache", "") == [False, True, False, True]
+        assert await cached("I hate it", "no-store", "no-store", "no-cache", "max-age=0") == [
+            False,
+            False,
+            False,
+            True,
+        ]
 
 
 async def test_a_model_that_is_not_there(service: TweetService, store: MemoryStore) -> None:

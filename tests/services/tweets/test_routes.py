@@ -21,7 +21,7 @@ from augury.edge import errors
 from augury.services.tweets.api import schemas
 from augury.services.tweets.api.routes import router
 from augury.services.tweets.ledger import Ledger
-from augury.services.tweets.model import Tweet
+from augury.services.tweets.model import Tweet, id_of_name
 from augury.services.tweets.records import PredictionRecord, encode_tweet, tweet_key
 from augury.services.tweets.service import TweetService
 from augury.services.tweets.sources.chain import open_sources
@@ -112,6 +112,29 @@ def test_inference(client: TestClient, x_server: XServer) -> None:
     second = tweet(client, server.OK).json()
     assert second == {**first.json(), "cached": True}
     assert x_server.count(server.OK) == 1
+
+
+def test_a_prediction_that_is_wanted_anew(client: TestClient, x_server: XServer) -> None:
+    """With no-cache or no-store a remembered prediction will not do; X is not asked for the text."""
+    url = f"/v1/inference?tweetUrl={server.OK}"
+    assert not client.get(url, headers={"Cache-Control": "No-Cache"}).json()["cached"]
+    assert client.get(url, headers={"Cache-Control": "max-age=0"}).json()["cached"]
+    for value in ("no-cache", "no-store", "max-age=0, no-cache"):
+        assert not client.get(url, headers={"Cache-Control": value}).json()["cached"]
+    assert client.get(url).json()["cached"]
+    assert x_server.count(server.OK) == 1
+    flush(client)
+    assert not client.get(url, headers={"Cache-Control": "no-cache"}).json()["cached"]
+    assert x_server.count(server.OK) == 1
+
+
+def test_what_is_not_to_be_remembered(client: TestClient) -> None:
+    """After no-store nothing is held of the tweet."""
+    url = f"/v1/inference?tweetUrl={server.OK}"
+    assert client.get(url, headers={"Cache-Control": "no-store"}).status_code == 200
+    flush(client)
+    assert client.get("/v1/tweets").json()["total"] == 0
+    assert not client.get(url).json()["cached"]
 
 
 @pytest.mark.parametrize(
@@ -293,6 +316,8 @@ def test_aggregates(client: TestClient) -> None:
         ("/v1/topics?kind=emoji", 400),
         ("/v1/topics?order=rising&window=year", 400),
         ("/v1/topics?order=rising&at=yesterday", 400),
+        ("/v1/topics?order=rising&at=0001-01-01T00:00:00%2B14:00", 400),
+        ("/v1/topics?order=rising&at=9999-12-31T23:00:00-02:00", 400),
     ],
 )
 def test_aggregates_that_are_not(client: TestClient, path: str, status: int) -> None:
@@ -512,6 +537,11 @@ def test_erasing(client: TestClient, store: MemoryStore) -> None:
     assert client.get("/v1/authors/1/sentiment").status_code == 404
     assert client.delete("/v1/authors/@nobody").json() == {"erased": 0}
     assert client.delete("/v1/tweets/x").status_code == 400
+    # Of some tweets a file told the name only: they are hers as well, whoever bears the name now.
+    by_name = predicted(20, author_id=id_of_name("ada"), username="ada")
+    remember(client, by_name, predicted(21, author_id=77, username="ada"))
+    clock.advance(1)
+    assert client.delete("/v1/authors/@Ada").json() == {"erased": 2}
     asyncio.run(store.set(tweet_key(70), encode_tweet(Tweet(id=70, text="x"))))
     assert client.post("/v1/clear").json() == {"erased": 5}
     assert client.get("/v1/tweets").json()["tweets"] == []

@@ -3,9 +3,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -18,6 +19,7 @@ from augury.core.errors import (
     TooLarge,
     Unavailable,
 )
+from augury.core.request import InferRequest, InferResponse
 from augury.core.signature import Signature, TensorSpec
 from augury.services.tweets.ledger import Ledger, LedgerStore
 from augury.services.tweets.model import Tweet
@@ -441,6 +443,59 @@ async def test_a_model_of_another_kind(
     monkeypatch.setattr(predictor, "signature", lambda model: bare)
     with pytest.raises(RuntimeFailed, match="'tweet-sentiment' tells no sentiment"):
         await service.judge_texts(["good"])
+
+
+class Swapped(LexiconPredictor):
+    """Another version takes over while the first one answers, and calls its classes otherwise."""
+
+    def signature(self, model: str) -> Signature:
+        known = super().signature(model)
+        if self.served == 1:
+            return known
+        label, scores = known.outputs
+        names = tuple(reversed(scores.labels))
+        return Signature(known.inputs, (label, TensorSpec("scores", "FP32", (3,), labels=names)))
+
+    async def infer(self, request: InferRequest) -> InferResponse:
+        response = await super().infer(request)
+        self.served = 2
+        return response
+
+
+async def test_a_version_that_takes_over_meanwhile(source: CountingSource, ledger: Ledger) -> None:
+    """Scores are named as the version that answered names them, and so they are remembered."""
+    async with TweetService(Swapped(), source, ledger, clock=ledger.clock) as service:
+        answer = await service.judge_tweet(URL)
+        await service.flush(SOON_S)
+        assert (answer.record.version, answer.record.label) == (1, "positive")
+        assert max(answer.record.scores, key=answer.record.scores.__getitem__) == "positive"
+        assert await ledger.record(7) == answer.record
+
+
+async def test_a_prediction_that_is_wanted_anew(
+    service: TweetService, source: CountingSource, predictor: LexiconPredictor, clock: ManualClock
+) -> None:
+    """It is made of the known text and remembered; questions like it that meet share it."""
+    first = await service.judge_tweet(URL)
+    clock.advance(1)
+    wrong = dict(zip(first.record.scores, (0.8, 0.1, 0.1), strict=True))
+    service.remember(
+        msgspec.structs.replace(
+            first.record,
+            label="negative",
+            scores=wrong,
+            predicted_at=first.record.predicted_at + timedelta(seconds=0.5),
+        )
+    )
+    assert (await service.judge_tweet(URL)).record.label == "negative"
+    answers = await asyncio.gather(*(service.judge_tweet(URL, refresh=True) for _ in range(5)))
+    assert [answer.cached for answer in answers] == [False] * 5
+    assert (source.asked, predictor.rows_asked) == (1, 2)
+    again = await service.judge_tweet(URL)
+    assert (again.cached, again.record) == (True, answers[0].record)
+    assert again.record.label == "positive"
+    await service.flush(SOON_S)
+    assert (await service.judge_tweet(URL)).record == again.record
 
 
 async def test_many_at_once(service: TweetService) -> None:

@@ -78,7 +78,7 @@ def test_every_chart_has_its_numbers(dashboard: Dashboard, loaded: str) -> None:
     for chart in CHARTS:
         dashboard.drawn(chart)
     dashboard.wait_for_text("#panel-latency .summary", "Half within")
-    dashboard.wait_for_text("#panel-batches .summary", "rows on average")
+    dashboard.wait_for_text("#panel-batches .summary", "on average")
     columns, *rows = rows_of(dashboard.download("requests", "CSV")[1])
     assert columns == ["time", "answered", "refused (4xx)", "failed (5xx)"]
     last = [float(value) for value in rows[-1][1:]]

@@ -388,8 +388,10 @@ def drop(
 
     Example: `augury features drop author_stats --yes`
     """
+    from augury.app.local.audit import written_down
     from augury.app.local.lasting import open_lasting
     from augury.features.catalogue import Catalogue
+    from augury.features.history import drop_history
 
     settings = _settings(config, store, history_folder)
     if not yes:
@@ -397,18 +399,17 @@ def drop(
             f"this removes {name} with all its rows and cannot be undone; say --yes"
         )
 
-    async def work() -> tuple[FeatureTable, int]:
+    async def work() -> int:
         async with open_lasting(settings, tell) as opened:
             catalogue = Catalogue(opened)
             table = await catalogue.get(name)
-            return table, await catalogue.drop(table)
+            with written_down(settings, "features drop", {"table": name}):
+                rows = await catalogue.drop(table)
+                if not keep_history:
+                    drop_history(settings.features_history, table)
+            return rows
 
-    table, rows = asyncio.run(work())
-    if not keep_history:
-        from augury.features.history import drop_history
-
-        drop_history(settings.features_history, table)
-    typer.echo(f"{name} dropped, {count(rows, 'online row')} removed")
+    typer.echo(f"{name} dropped, {count(asyncio.run(work()), 'online row')} removed")
 
 
 @app.command("purge")
@@ -422,6 +423,7 @@ def purge(
 
     Example: `augury features purge author_stats`
     """
+    from augury.app.local.audit import written_down
     from augury.app.local.lasting import open_lasting
     from augury.core.clock import SystemClock
     from augury.features.catalogue import Catalogue, as_feature_store
@@ -432,7 +434,7 @@ def purge(
     async def work() -> int:
         async with open_lasting(settings, tell) as opened:
             table = await Catalogue(opened).get(name)
-            with Bar("purging") as bar:
+            with written_down(settings, "features purge", {"table": name}), Bar("purging") as bar:
                 return await purge_table(
                     as_feature_store(opened), table, SystemClock(), bar.advance
                 )

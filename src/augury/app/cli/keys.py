@@ -81,6 +81,7 @@ def create(
 
     async def make() -> NewKey:
         from augury.app.access import secret_key_of
+        from augury.app.local.audit import write_down
 
         secret_key = secret_key_of(settings).read_or_make()
         async with _ring(settings) as ring:
@@ -88,8 +89,13 @@ def create(
                 secret_key, scopes=scopes, name=name, life_s=life_s, rows_per_minute=rows_per_minute
             )
             try:
-                _write_down(settings, "key created", made.record.id, scopes=",".join(scopes))
-            except OSError:
+                write_down(
+                    settings,
+                    "key created",
+                    targets={"id": made.record.id},
+                    scopes=",".join(scopes),
+                )
+            except BaseException:
                 await ring.revoke(made.record.id)  # what is not written down has not happened
                 raise
             return made
@@ -163,9 +169,12 @@ def revoke(
     settings = _settings(store, config)
 
     async def remove() -> None:
+        from augury.app.local.audit import written_down
+
         async with _ring(settings) as ring:
-            await ring.revoke(id)
-            _write_down(settings, "key revoked", id)
+            await ring.expect(id)
+            with written_down(settings, "keys revoke", {"id": id}):
+                await ring.revoke(id)
 
     asyncio.run(remove())
     if as_json:
@@ -213,27 +222,6 @@ async def _ring(settings: Settings) -> AsyncIterator[KeyRing]:
 
     async with open_lasting(settings, tell) as store:
         yield KeyRing(store, SystemClock())
-
-
-def _write_down(settings: Settings, event: str, id: str, **fields: str) -> None:
-    from augury.app.access import audit_of
-    from augury.core.clock import SystemClock
-    from augury.edge.auth.audit import Actor
-
-    audit = audit_of(settings, SystemClock())
-    try:
-        audit.write(event, Actor(f"cli:{_user()}"), targets={"id": id}, **fields)
-    finally:
-        audit.close()
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # no such user, as in a container
-        import os
-
-        return f"uid {os.getuid()}"
 
 
 def _read_password() -> str:

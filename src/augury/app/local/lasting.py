@@ -28,7 +28,7 @@ def lasting_settings(config: Path | None, **flags: Any) -> Settings:
         InvalidSetting: The store is in memory, or a setting is impossible.
     """
     settings = read_settings(config, **flags)
-    if settings.store.startswith("memory:"):
+    if settings.store.lower().startswith("memory:"):
         raise InvalidSetting(
             f"{masked(settings.store)} is forgotten when this command ends; use a store that stays "
             "and that the server uses too, like sqlite:///augury-data/store.sqlite3 (--store)"

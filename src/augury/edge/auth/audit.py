@@ -27,6 +27,9 @@ from augury.edge.auth.throttle import Throttle
 from augury.observe.logs import get_logger
 from augury.observe.redact import redacted_text
 
+# What it tells is logged whatever the level is.
+LOGGER: Final = "augury.audit"
+
 # As many older files are kept, named .1 (the newest) and so on.
 KEPT_FILES: Final = 5
 
@@ -35,7 +38,7 @@ _MAX_TARGETS: Final = 20
 _ANYBODY: Final = "*"
 
 _log = get_logger(__name__)
-_audit = get_logger("augury.audit")
+_audit = get_logger(LOGGER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +85,11 @@ class Audit:
         call = secrets.token_hex(8)
         try:
             await self._write("call begun", actor, action=action, targets=targets, call=call)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path that can be none
+            reason = getattr(error, "strerror", None) or "no reason given"
             raise Unavailable(
                 "the audit log cannot be written, so nothing may be changed "
-                f"({error.strerror or 'no reason given'}); the operator must make room (audit_file)",
+                f"({reason}); the operator must make room (audit_file)",
                 retry_after_s=10.0,
             ) from error
         return call
@@ -116,6 +120,7 @@ class Audit:
 
         Raises:
             OSError: The file cannot be written.
+            ValueError: Its path cannot be one.
         """
         line = self._line(event, actor, fields)
         if self._file is not None:
@@ -137,7 +142,7 @@ class Audit:
     async def _try(self, event: str, actor: Actor, **fields: Any) -> None:
         try:
             await self._write(event, actor, **fields)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             _log.error("the audit log cannot be written", event_lost=event, reason=str(error))
 
     def _may(self, address: str) -> bool:

@@ -83,8 +83,8 @@ class Browsers:
         if origin is not None and self._allows_origin(origin):
             return
         raise NotAllowed(
-            "a page of another origin made the browser send this; a request that changes something "
-            "must come from a page of this server, or carry an API key or token (allowed_hosts)"
+            "a page of another origin made the browser send this; a request that changes or fetches "
+            "something must come from a page of this server, or carry an API key or token (allowed_hosts)"
         )
 
     def _is_ours(self, origin: bytes, host: bytes | None) -> bool:

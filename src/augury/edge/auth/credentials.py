@@ -79,8 +79,16 @@ class Credentials:
         """Why *shown* cannot be looked up just now, if that is known."""
         return None if _key_in(shown) is None else self._ring.fault
 
-    async def look_up(self, shown: Login | Token, address: str) -> Verdict:
+    async def look_up(
+        self, shown: Login | Token, address: str, *, renewal: bool = False
+    ) -> Verdict:
         """Whose *shown* is.
+
+        Args:
+            shown: The credential.
+            address: The client's.
+            renewal: It was right a moment ago, hence is no guess: what slows down those who guess
+                does not end the session of one who knows.
 
         Raises:
             Overloaded: *address* has guessed too often, or too many passwords are being checked.
@@ -89,23 +97,24 @@ class Credentials:
         key = _key_in(shown)
         if key is not None:
             return await self._look_up_key(key, address)
-        wait_s = self._throttle.try_once(address)
+        wait_s = 0.0 if renewal else self._throttle.try_once(address)
         if wait_s:
             raise Overloaded(
                 f"too many failed logins from here; try again in {wait_s:.0f} s",
                 retry_after_s=wait_s,
             )
-        name = await self._name_of(shown)
+        name = await self._name_of(shown, renewal)
         if name is None:
             kind = "password" if isinstance(shown, Login) else "token"
             await self._audit.login_failed(address, kind)
             return _WRONG
-        self._throttle.give_back(address)
+        if not renewal:
+            self._throttle.give_back(address)
         return Verdict(Caller(name, _ALL), fixed_s=REMEMBERED_S)
 
-    async def _name_of(self, shown: Login | Token) -> str | None:
+    async def _name_of(self, shown: Login | Token, renewal: bool) -> str | None:
         if isinstance(shown, Login):
-            if self._superuser is not None and await self._superuser.check(shown):
+            if self._superuser is not None and await self._superuser.check(shown, waits=renewal):
                 return f"user:{self._superuser.name}"
         elif self._admin_token is not None and hmac.compare_digest(
             _digest(shown.value), self._admin_token
@@ -149,16 +158,19 @@ class Credentials:
         return Verdict(caller, ends_s=self._clock.monotonic() + record.expires_s - now_s)
 
     def _quota(self, record: KeyRecord) -> RowQuota | None:
-        """The key's quota, the same one each time: what is used up stays used up."""
+        """The key's quota, the same one each time: what is used up stays used up.
+
+        One that is full is kept like any other, since callers that are remembered hold it too: with
+        a second one beside it the key would have twice its rows.
+        """
         if record.rows_per_minute is None:
             return None
         quota = self._quotas.pop(record.id, None)
         if quota is None or quota.rows_per_minute != record.rows_per_minute:
             quota = RowQuota(record.rows_per_minute, self._clock)
         self._quotas[record.id] = quota
-        oldest = next(iter(self._quotas))
-        if len(self._quotas) > _MAX_QUOTAS or (oldest != record.id and self._quotas[oldest].full):
-            del self._quotas[oldest]
+        if len(self._quotas) > _MAX_QUOTAS:
+            del self._quotas[next(iter(self._quotas))]
         return quota
 
     async def _tell_used(self, id: str, now_s: float) -> None:

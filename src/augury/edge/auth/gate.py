@@ -15,12 +15,10 @@ from augury.edge.auth.browsers import Browsers, Misdirected
 from augury.edge.auth.credentials import Credentials
 from augury.edge.auth.presented import Login, Token, read_authorization, read_token, repeated
 from augury.edge.auth.recall import Recall
+from augury.edge.auth.scopes import changes_something
 from augury.protocols.asgi import Headers, header
 
 CHALLENGE: Final = b'Basic realm="augury", Bearer'
-
-# These change nothing, so any page may have a browser send them.
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _HOW: Final = (
     "send an API key (Authorization: Bearer KEY, or X-API-Key: KEY) or a user name and password "
@@ -139,14 +137,16 @@ class Gate:
         read = _read(credential)
         if read is not None:
             address, digest = address_of(scope), self._recall.digest(credential)
-            self._recall.renew(digest, lambda: self._credentials.look_up(read, address))
+            self._recall.renew(
+                digest, lambda: self._credentials.look_up(read, address, renewal=True)
+            )
 
     def _check_page(
         self, shown: Mapping[bytes, bytes], credential: bytes | None, scope: Mapping[str, Any]
     ) -> None:
         # A browser adds by itself what it remembers, a password, but never a key or token.
         by_itself = not credential or credential[:6].lower() == b"basic "
-        if by_itself and scope["method"] not in _SAFE:
+        if by_itself and changes_something(scope["method"], scope["path"]):
             self._browsers.check_page(
                 shown.get(b"sec-fetch-site"), shown.get(b"origin"), shown.get(b"host")
             )

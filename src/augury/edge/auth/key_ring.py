@@ -85,6 +85,15 @@ class KeyRing:
             for record, day in zip(records, days, strict=True)
         ]
 
+    async def expect(self, id: str) -> None:
+        """Go on if there is a key *id*, readable or not.
+
+        Raises:
+            NotFound: There is none.
+        """
+        if await self._store.get(_RECORDS + id) is None:
+            raise _no_key(id)
+
     async def revoke(self, id: str) -> KeyRecord | None:
         """Remove the key *id*; other processes refuse it within :data:`recall.REVOKED_WITHIN_S`.
 
@@ -96,10 +105,14 @@ class KeyRing:
         """
         record = await self.find(id)
         if not await self._store.delete(_RECORDS + id):
-            raise NotFound(f"no key {id[:40]!r}; `augury keys list` shows all", id=id[:40])
+            raise _no_key(id)
         await self._store.delete(_USED + id)
         return record
 
     async def used(self, id: str, day: str) -> None:
         """Write down that the key *id* was used on *day*."""
         await self._store.set(_USED + id, day.encode(), ttl_s=_USED_TTL_S)
+
+
+def _no_key(id: str) -> NotFound:
+    return NotFound(f"no key {id[:40]!r}; `augury keys list` shows all", id=id[:40])

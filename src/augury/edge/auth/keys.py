@@ -32,6 +32,8 @@ MAX_LIFE_S: Final = 100 * 365 * 86_400
 _ALPHABET: Final = string.ascii_letters + string.digits
 _ID_BYTES: Final = 6
 _SECRET_CHARACTERS: Final = 43  # of 62: 256 bits
+_ID: Final = re.compile(r"[0-9a-f]{12}")
+_LAST_S: Final = 253_402_300_799  # the end of the year 9999, as far as dates can be told
 _KEY: Final = re.compile(r"aug_([0-9a-f]{12})_([0-9A-Za-z]{43})")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhdwy])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
@@ -95,6 +97,10 @@ class KeyRecord:
                 seal=str(told["seal"]),
             )
         except (ValueError, TypeError, KeyError, RecursionError, InvalidInput):
+            return None
+        # Whoever can write to the store must not be able to break the list of the others.
+        times = (record.created_s, 0 if record.expires_s is None else record.expires_s)
+        if not _ID.fullmatch(record.id) or not all(0 <= at <= _LAST_S for at in times):
             return None
         return record
 

@@ -100,13 +100,17 @@ class Superuser:
             else self._executor.submit(hash_password, password)
         )
 
-    async def check(self, login: Login) -> bool:
+    async def check(self, login: Login, *, waits: bool = False) -> bool:
         """Whether *login* is this account's; takes as long for a wrong name as for a wrong password.
+
+        Args:
+            login: What was shown.
+            waits: It waits however many do; for those whose number the caller bounds.
 
         Raises:
             Overloaded: Too many wait already.
         """
-        if self._under_way > self._max_waiting:
+        if self._under_way > self._max_waiting and not waits:
             raise Overloaded(
                 f"{self._under_way} logins are being checked, {self._max_waiting} may wait; "
                 "retry later",

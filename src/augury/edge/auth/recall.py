@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from augury.core.caller import Caller
 from augury.core.clock import Clock
-from augury.core.errors import Unavailable
+from augury.core.errors import AuguryError, Unavailable
 from augury.observe.logs import get_logger
 
 # A key that was revoked works no longer than this, anywhere.
@@ -30,6 +30,9 @@ _OUTAGE_S: Final = 300.0
 _RETRY_S: Final = 1.0
 # A wrong credential is not looked at again for so long.
 _WRONG_S: Final = 2.0
+
+# A renewal that fails is tried again every second; each kind of failure is logged so often.
+_TELL_EVERY_S: Final = 60.0
 
 _MAX_RIGHT: Final = 10_000
 _MAX_WRONG: Final = 4_096
@@ -89,6 +92,7 @@ class Recall:
     """
 
     def __init__(self, clock: Clock) -> None:
+        self._tell_after_s: dict[type[BaseException], float] = {}
         self._now_s = clock.monotonic
         self._copy = hashlib.blake2b(digest_size=16, key=secrets.token_bytes(32)).copy
         self._right: dict[Digest, Known] = {}
@@ -128,7 +132,7 @@ class Recall:
         known.renew_at_s = now_s + _RETRY_S
         if digest not in self._lookups:
             task = self._begin(digest, look_up)
-            task.add_done_callback(_tell_failed)
+            task.add_done_callback(self._tell_failed)
 
     async def learn(
         self, digest: Digest, look_up: Callable[[], Awaitable[Verdict]], *, fault: str | None = None
@@ -215,6 +219,23 @@ class Recall:
         _put(self._right, digest, known, _MAX_RIGHT)
         return verdict.caller
 
+    def _tell_failed(self, task: asyncio.Task[Caller | None]) -> None:
+        """Log why nothing came of a renewal, for which nobody waits."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        # That the store is away is told by the store.
+        if error is None or isinstance(error, Unavailable):
+            return
+        now_s, kind = self._now_s(), type(error)
+        if now_s < self._tell_after_s.get(kind, -math.inf):
+            return
+        self._tell_after_s[kind] = now_s + _TELL_EVERY_S
+        if isinstance(error, AuguryError):
+            _log.warning("a credential could not be looked up", reason=error.message)
+        else:
+            _log.error("a credential could not be looked up", exc_info=error)
+
     def _outlives(self, known: Known) -> bool:
         """Whether what was right may go on although it cannot be looked up."""
         now_s = self._now_s()
@@ -226,11 +247,3 @@ def _put(table: dict[Digest, _V], digest: Digest, value: _V, most: int) -> None:
     table[digest] = value
     if len(table) > most:
         del table[next(iter(table))]
-
-
-def _tell_failed(task: asyncio.Task[Caller | None]) -> None:
-    if task.cancelled():
-        return
-    error = task.exception()
-    if error is not None and not isinstance(error, Unavailable):
-        _log.error("a credential could not be looked up", exc_info=error)

@@ -20,6 +20,11 @@ Need = Scope | Literal["open"]
 _READS: Final = frozenset({"GET", "HEAD"})
 _ANY: Final[frozenset[str]] = frozenset()
 
+# These change nothing, so any page may have a browser send them ...
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# ... but for these, which ask X for what is not known, at the operator's expense, and keep the answer.
+_FETCHING: Final = frozenset({("GET", "/v1/inference"), ("HEAD", "/v1/inference")})
+
 # Nothing of ours has such a path; somebody tries whether two programs read it in two ways.
 _ODD: Final = re.compile(r"//|/\.{1,2}(?:/|$)")
 
@@ -84,6 +89,15 @@ def rule_of(method: str, path: str) -> Rule | None:
         if (not methods or method in methods) and pattern.fullmatch(path) is not None:
             return rule
     return None
+
+
+def changes_something(method: str, path: str) -> bool:
+    """Whether a request is more than a look; a foreign page must not have a browser send it.
+
+    >>> changes_something("GET", "/v1/tweets/1"), changes_something("GET", "/v1/inference")
+    (False, True)
+    """
+    return method not in _SAFE or (method, path) in _FETCHING
 
 
 def required_scope(method: str, path: str) -> Scope | None:

@@ -23,6 +23,7 @@ from augury.pipeline.engine import Engine
 from augury.pipeline.remembered import KnownRows
 from augury.pipeline.servable import ModelServable
 from augury.protocols.asgi import (
+    CacheWishes,
     Headers,
     Receive,
     Scope,
@@ -98,13 +99,7 @@ class _Wishes(NamedTuple):
     """What a request's headers ask for, besides an answer."""
 
     timeout: bytes | None
-    use_cache: bool
-    refresh: bool
-
-    @property
-    def remembered(self) -> bool:
-        """Whether a remembered answer will do."""
-        return self.use_cache and not self.refresh
+    cache: CacheWishes
 
 
 class _Asked(NamedTuple):
@@ -153,7 +148,7 @@ class PredictRoute:
             with self._engine.lease(target.model, _version(target), target.label) as leased:
                 servable = cast("ModelServable", leased)
                 known: KnownRows | None = None
-                if wishes.remembered:
+                if wishes.cache.remembered:
                     known = self._engine.asked_before(servable, (DIALECT, body))
                 if known is not None:
                     _deadline(wishes, started_s)
@@ -186,7 +181,7 @@ class PredictRoute:
         self._charge(len(body.rows), asked.scope)
         decoded = decode_rows(body.rows, servable.signature)
         keys: Sequence[bytes] | None = None
-        if wishes.remembered and not decoded.errors:
+        if wishes.cache.remembered and not decoded.errors:
             keys = self._engine.keys(servable, decoded.inputs, decoded.rows, body.parameters)
         if keys is not None:
             known = self._engine.known(servable, keys, (DIALECT, asked.body))
@@ -202,8 +197,8 @@ class PredictRoute:
                 inputs=decoded.inputs,
                 parameters=body.parameters,
                 deadline_s=deadline_s,
-                use_cache=wishes.use_cache,
-                refresh=wishes.refresh,
+                use_cache=wishes.cache.use_cache,
+                refresh=wishes.cache.refresh,
             )
             with cancelled_when_client_goes(asked.receive):
                 response = await self._engine.infer_leased(servable, request, keys)
@@ -256,17 +251,13 @@ def _version(target: Target) -> int | None:
 def _wishes(headers: Headers) -> _Wishes:
     """Read the headers that matter here, all in one pass."""
     timeout: bytes | None = None
-    use_cache, refresh = True, False
+    cache = CacheWishes()
     for name, value in headers:
         if name == b"cache-control":
-            directives = value.lower()
-            # As RFC 9111 has it: what is stored will not do, but what is computed may be stored,
-            # unless that is forbidden too.
-            refresh = refresh or b"no-cache" in directives
-            use_cache = use_cache and b"no-store" not in directives
+            cache = cache.with_directives(value)
         elif name == b"x-request-timeout" and timeout is None:
             timeout = value
-    return _Wishes(timeout, use_cache, refresh)
+    return _Wishes(timeout, cache)
 
 
 def _deadline(wishes: _Wishes, started_s: float) -> float | None:

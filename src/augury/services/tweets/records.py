@@ -8,9 +8,11 @@ key                               value                         asked by
 ``tweets:record:{tweet}``         :class:`Kept`                 a repeated question; rebuilding
 ``tweets:tweet:{tweet}``          ``Tweet``                     the archive source
 ``tweets:author_id:{username}``   the author's id, as text      ``/v1/authors/@name/…``
-``tweets:erased:{what}:{id}``     when, in ms since 1970        writers, for an hour after an erasure
+``tweets:erased:{what}:{id}``     when, in ms since 1970        writers, for a week after an erasure
 ``tweets:generations``            ``generations.Generations``   everybody who writes or adds up
 ================================  ============================  =====================================
+
+An author of whom only the name is told has an id from 2⁶² up, ``model.id_of_name``.
 
 Whatever people wrote stands at a key's end, so that no name leads into another key.  The first
 release's ``tweets:prediction:…``, ``tweets:topic:…`` and ``tweets:author_of:…`` are not read any

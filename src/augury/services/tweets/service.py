@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol, Self, cast
 
 from augury.cache.flight import Flight, settled
 from augury.core.clock import Clock, SystemClock
@@ -42,17 +42,36 @@ _RECORD_BYTES: Final = 2048
 _FLUSH_S: Final = 1.0
 
 
+class Leased(Protocol):
+    """A version of the model, for as long as it is held."""
+
+    @property
+    def signature(self) -> Signature:
+        """What it takes and tells."""
+
+
 class Predictor(Protocol):
     """What the service needs of the engine."""
 
-    async def infer(self, request: InferRequest) -> InferResponse:
-        """Answer *request*; what one row meets is in ``errors``, what all meet is raised."""
+    def lease(self, model: str) -> AbstractContextManager[Any]:
+        """Hold the version that answers by default, a :class:`Leased`."""
 
-    def signature(self, model: str) -> Signature:
-        """The signature of the version that answers by default."""
+    async def infer_leased(self, servable: Any, request: InferRequest) -> InferResponse:
+        """Have what :meth:`lease` gave answer *request*.
+
+        What one row meets is in ``errors``, what all meet is raised.
+        """
 
     def version(self, model: str) -> int:
         """The version that answers by default."""
+
+
+class _Asked(NamedTuple):
+    """A question for a tweet; those that are alike share their answer."""
+
+    tweet_id: int
+    use_cache: bool
+    refresh: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +155,7 @@ class TweetService:
             on_change=on_buffer,
         )
         self._sweeper = Sweeper(ledger, clock=self._clock)
-        self._flights: dict[int, Flight[PredictionRecord]] = {}
+        self._flights: dict[_Asked, Flight[PredictionRecord]] = {}
         self._stack = AsyncExitStack()
         self.aggregates = Aggregates(ledger)
         self.clock = self._clock
@@ -153,12 +172,20 @@ class TweetService:
             await _ended(flight.future)
         await self._stack.aclose()
 
-    async def judge_tweet(self, tweet_url: str) -> TweetAnswer:
+    async def judge_tweet(
+        self, tweet_url: str, *, use_cache: bool = True, refresh: bool = False
+    ) -> TweetAnswer:
         """The sentiment of the tweet that *tweet_url* names; it is remembered.
 
         A prediction of the version that would answer now is told again.  One of another version is
         made anew from the remembered text, without fetching.  Questions for one tweet that meet
         share one fetch and one prediction.
+
+        Args:
+            tweet_url: The address, or the tweet's id.
+            use_cache: Whether a remembered prediction will do, and this one is remembered.
+            refresh: With *use_cache*, whether it is made anew all the same, and then remembered; a
+                tweet whose text is remembered is not fetched for that.
 
         Raises:
             InvalidInput: The address is not a tweet's, or the model refuses its text.
@@ -169,12 +196,13 @@ class TweetService:
         # Before anything is read: an erasure from here on is younger than this prediction.
         asked_at = datetime.fromtimestamp(self._clock.time(), UTC)
         known = await self._recall(tweet_id)
-        if known is not None and self._is_current(known):
+        if known is not None and use_cache and not refresh and self._is_current(known):
             self._on_lookup("hit")
             return TweetAnswer(known, cached=True)
-        flight = self._flights.get(tweet_id)
+        asked = _Asked(tweet_id, use_cache, refresh)
+        flight = self._flights.get(asked)
         if flight is None or flight.future.cancelled():
-            flight = self._take_off(tweet_id, known, asked_at)
+            flight = self._take_off(asked, known, asked_at)
         flight.join()
         try:
             await settled([flight.future])
@@ -199,8 +227,15 @@ class TweetService:
                 limit=self.max_texts,
             )
 
-    async def judge_texts(self, texts: Sequence[str]) -> TextsAnswer:
+    async def judge_texts(
+        self, texts: Sequence[str], *, use_cache: bool = True, refresh: bool = False
+    ) -> TextsAnswer:
         """The sentiment of each of *texts*; nothing is remembered of them here.
+
+        Args:
+            texts: 1 to ``max_texts`` of them.
+            use_cache: As in ``InferRequest``.
+            refresh: Likewise.
 
         Raises:
             InvalidInput: No text.
@@ -213,10 +248,16 @@ class TweetService:
         if not sound:
             version, judged, timing = self._predictor.version(self._model), [], Timing()
         else:
-            response = await self._predictor.infer(
-                InferRequest(self._model, {"text": bytes_column(sound)})
+            request = InferRequest(
+                self._model,
+                {"text": bytes_column(sound)},
+                use_cache=use_cache,
+                refresh=refresh,
             )
-            judged = read_sentiments(response, self._predictor.signature(self._model))
+            # Another version may take over meanwhile, whose classes are called otherwise.
+            with self._predictor.lease(self._model) as leased:
+                response = await self._predictor.infer_leased(leased, request)
+                judged = read_sentiments(response, cast("Leased", leased).signature)
             version, timing = response.version, response.timing
         in_order = iter(judged)
         results = tuple(next(in_order) if isinstance(text, bytes) else text for text in encoded)
@@ -264,15 +305,15 @@ class TweetService:
         )
 
     def _take_off(
-        self, tweet_id: int, known: PredictionRecord | None, asked_at: datetime
+        self, asked: _Asked, known: PredictionRecord | None, asked_at: datetime
     ) -> Flight[PredictionRecord]:
         """Begin to fetch and judge a tweet for all who ask."""
-        task = asyncio.create_task(self._judge(tweet_id, known, asked_at), name="tweets-judge")
-        flight = self._flights[tweet_id] = Flight(task)
+        task = asyncio.create_task(self._judge(asked, known, asked_at), name="tweets-judge")
+        flight = self._flights[asked] = Flight(task)
 
         def landed(done: asyncio.Future[PredictionRecord]) -> None:
-            if self._flights.get(tweet_id) is flight:
-                del self._flights[tweet_id]
+            if self._flights.get(asked) is flight:
+                del self._flights[asked]
             # Those who wait are told; when they have all gone, nobody else asks for the error.
             if not done.cancelled():
                 done.exception()
@@ -281,10 +322,12 @@ class TweetService:
         return flight
 
     async def _judge(
-        self, tweet_id: int, known: PredictionRecord | None, asked_at: datetime
+        self, asked: _Asked, known: PredictionRecord | None, asked_at: datetime
     ) -> PredictionRecord:
-        tweet = await self._source.fetch(tweet_id) if known is None else known.tweet
-        answer = await self.judge_texts([tweet.text])
+        tweet = await self._source.fetch(asked.tweet_id) if known is None else known.tweet
+        answer = await self.judge_texts(
+            [tweet.text], use_cache=asked.use_cache, refresh=asked.refresh
+        )
         (result,) = answer.results
         if isinstance(result, AuguryError):
             raise result
@@ -296,7 +339,8 @@ class TweetService:
             version=answer.version,
             predicted_at=asked_at,
         )
-        self.remember(record)
+        if asked.use_cache:
+            self.remember(record)
         return record
 
     async def _recall(self, tweet_id: int) -> PredictionRecord | None:

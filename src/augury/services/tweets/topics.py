@@ -20,16 +20,55 @@ MAX_TOPIC_CHARS: Final = 50
 # A tweet is at most 25,000 characters; beyond that someone else's text is only cost.
 _MAX_TEXT_CHARS: Final = 25_000
 
+
+def _marks() -> str:
+    r"""All vowel signs and accents that stand beside their letter, as ranges of a character class.
+
+    They are no ``\w``.  Variation selectors are left out: they say how a character looks.
+    """
+    marks = [
+        chr(code)
+        for first, last in _BLOCKS_WITH_MARKS
+        for code in range(first, last + 1)
+        if unicodedata.category(chr(code)) in ("Mn", "Mc")
+    ]
+    ranges: list[list[str]] = []
+    for mark in marks:
+        if ranges and ord(ranges[-1][1]) == ord(mark) - 1:
+            ranges[-1][1] = mark
+        else:
+            ranges.append([mark, mark])
+    return "".join(f"{first}-{last}" for first, last in ranges)
+
+
+# Where marks are; all of Unicode would take several times as long at each start.
+_BLOCKS_WITH_MARKS: Final = (
+    *((0x300, 0x30FF), (0xA66F, 0xABFF), (0xFB1E, 0xFB1E), (0xFE20, 0xFE2F), (0x10000, 0x11FFF)),
+    *((0x13430, 0x1345F), (0x16000, 0x16FFF), (0x1BC00, 0x1BCFF), (0x1CF00, 0x1D2FF)),
+    (0x1DA00, 0x1E9FF),
+)
+_MARKS: Final = _marks()
+_LETTER: Final = r"[^\W\d_]"
+# They join letters, or keep them apart, where several scripts would write them otherwise; at a
+# topic's end they are nothing.
+_JOINERS: Final = "\u200c\u200d"
+_INSIDE: Final = _MARKS + _JOINERS
+
+# A letter has a handful of marks at most; ordering thousands takes time by their square.
+_MAX_MARKS: Final = 30
+_PILE: Final = re.compile(rf"([{_MARKS}]{{{_MAX_MARKS}}})[{_MARKS}]+")
+
 _URL: Final = re.compile(r"https?://\S+|www\.\S+|\bpic\.(?:twitter|x)\.com/\S+", re.IGNORECASE)
 _MENTION: Final = re.compile(r"(?<!\w)@\w+")
 # One pass, left to right; a hashtag needs a letter, or "#1" would be one.
 _TOKEN: Final = re.compile(
-    r"(?<![\w&])[#＃](?P<hashtag>\w*[^\W\d_]\w*)"
-    r"|(?<!\w)\$(?P<cashtag>[a-z]{1,6}(?:[._][a-z]{1,2})?)(?!\w)"
-    r"|(?P<word>[^\W\d_]+(?:['’][^\W\d_]+)*)",
-    re.IGNORECASE,
+    rf"(?<![\w{_MARKS}&])[#＃](?=[\d_{_INSIDE}]*{_LETTER})(?P<hashtag>\w[\w{_INSIDE}]*)"
+    rf"|(?<![\w{_MARKS}])\$(?P<cashtag>[a-z]{{1,6}}(?:[._][a-z]{{1,2}})?)(?![\w{_MARKS}])"
+    rf"|(?P<word>{_LETTER}+(?:(?:[{_INSIDE}]+|['’](?={_LETTER})){_LETTER}*)*)"
 )
-_TOPIC: Final = re.compile(r"[#$]?\w[\w.]*")
+_TOPIC: Final = re.compile(rf"[#$]?\w[\w.{_INSIDE}]*(?<![{_JOINERS}])")
+# No character has more than four of which NFC makes one.
+_MAX_ASKED_CHARS: Final = 4 * MAX_TOPIC_CHARS
 
 STOP_WORDS: Final = frozenset(
     """
@@ -65,13 +104,13 @@ def topics_of(text: str) -> list[str]:
     >>> topics_of("Loving #Bitcoin and $BTC, thanks @ada! https://t.co/x")
     ['#bitcoin', '$btc', 'bitcoin', 'btc', 'loving', 'thanks']
     """
-    text = unicodedata.normalize("NFC", text[:_MAX_TEXT_CHARS].lower())
+    text = unicodedata.normalize("NFC", _PILE.sub(r"\1", text[:_MAX_TEXT_CHARS].lower()))
     text = _MENTION.sub(" ", _URL.sub(" ", text))
     tags: dict[str, None] = {}
     tagged: dict[str, None] = {}
     words: dict[str, None] = {}
     for match in _TOKEN.finditer(text):
-        kind, token = match.lastgroup, match[match.lastgroup or 0]
+        kind, token = match.lastgroup, match[match.lastgroup or 0].rstrip(_JOINERS)
         if len(token) >= MAX_TOPIC_CHARS:
             continue
         if kind == "word":
@@ -94,11 +133,12 @@ def parse_topic(text: str) -> str:
     >>> parse_topic(" #Bitcoin ")
     '#bitcoin'
     """
-    topic = unicodedata.normalize("NFC", text.strip().lower()).replace("＃", "#")
-    if len(topic) > MAX_TOPIC_CHARS or not _TOPIC.fullmatch(topic):
+    asked = text.strip().lower()[: _MAX_ASKED_CHARS + 1]
+    topic = unicodedata.normalize("NFC", asked).replace("＃", "#")
+    if len(asked) > _MAX_ASKED_CHARS or len(topic) > MAX_TOPIC_CHARS or not _TOPIC.fullmatch(topic):
         raise InvalidInput(
             f"{shown(text)} is no topic; send one word, #hashtag or $cashtag of at most "
-            f"{MAX_TOPIC_CHARS} letters, digits and underscores (write # as %23 in a URL)",
+            f"{MAX_TOPIC_CHARS} letters, marks, digits and underscores (write # as %23 in a URL)",
             topic=shown(text),
         )
     return topic

@@ -8,7 +8,7 @@ answer is missing was carried out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -132,6 +132,27 @@ class Link:
                 raise self.translated(answer)
         return answers
 
+    async def ask_in_turn(self, commands: Iterable[Command]) -> list[Any]:
+        """The answer to each of *commands*, one round trip after the other, within one timeout for all.
+
+        Raises:
+            Unavailable: Not all answers came within the time, or as :meth:`ask`.
+            AuguryError: As :meth:`ask`.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self.timeout_s
+        answers: list[Any] = []
+        for command in commands:
+            # A deadline that is over still lets answers through that are there at once.
+            if answers and loop.time() >= deadline_s:
+                raise Unavailable(
+                    f"store {self.name}: {len(answers)} parts of a question took {self.timeout_s:g} s, "
+                    "and there are more (its parameter timeout_s)",
+                    store=self.name,
+                )
+            answers += await self.ask(command, deadline_s=deadline_s)
+        return answers
+
     async def ask_each(self, *commands: Command, deadline_s: float | None = None) -> list[Any]:
         """As :meth:`ask`, but with an error that the server answered in the place of its answer."""
         self.check()
@@ -146,7 +167,7 @@ class Link:
                 answers = await self._connections.ask(commands)
         except TimeoutError as error:
             if held_since_s is None or loop.time() - held_since_s < self.timeout_s / 2:
-                # The server may be well: most of the time went by in the queue.
+                # The server may be well: most of the time went by in the queue, or for others' sake.
                 raise Unavailable(
                     f"store {self.name}: all its {self._connections.size} connections were busy for "
                     f"{self.timeout_s:g} s (its parameters pool and timeout_s)",

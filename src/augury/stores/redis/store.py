@@ -1,8 +1,11 @@
 """The store itself: keys and values in Redis; tallies are its neighbour's.
 
 Every key of a store starts with its prefix, so that stores and other applications may share one
-database.  Expiry is the server's, and so is its time.  It is bounded by the server's ``maxmemory``;
-with an eviction policy other than ``noeviction`` the server may forget what commits have written.
+database.  Expiry is the server's, and so is its time.  It is bounded by the server's ``maxmemory``.
+With the policy ``volatile-lru`` a full server makes room by forgetting what has a time to live, the
+longest unused first: above all answers of models, which can be computed again.  What commits have
+written has none and stays.  With ``noeviction`` a full server refuses every write; with a policy of
+``allkeys-`` it may forget what commits have written.
 Redis Cluster is not supported: a commit changes keys of any slot.
 """
 
@@ -41,7 +44,9 @@ class RedisStore:
     """A :class:`~augury.stores.base.KeyValueStore` and ``TallyStore`` in Redis.
 
     An operation is one round trip, and bounded as a whole by the link's timeout; those on many keys
-    make one for each thousand.  Reads of single keys that come together go together.
+    make one for each thousand.  So many reads share one timeout; each page of a write has its own, as
+    one that was given up half-way would have to begin anew.  Reads of single keys that come together
+    go together.
 
     Args:
         link: To the server, opened; the store closes it.
@@ -70,12 +75,9 @@ class RedisStore:
 
     async def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         self._link.check()
-        names = self._names(keys)
-        values: list[bytes | None] = []
-        for page in _pages(names):
-            (found,) = await self._link.ask(("MGET", *page))
-            values += found
-        return values
+        commands: list[Command] = [("MGET", *page) for page in _pages(self._names(keys))]
+        pages: list[list[bytes | None]] = await self._link.ask_in_turn(commands)
+        return [value for page in pages for value in page]
 
     async def set(self, key: str, value: bytes, *, ttl_s: float | None = None) -> None:
         await self._link.ask(self._set(key, value, ttl_s))

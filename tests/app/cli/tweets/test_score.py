@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from augury.services.tweets.ledger import Ledger
 from tests.app.cli.conftest import RunCli
 from tests.app.cli.tweets.conftest import Kept, write_tweets
 from tests.e2e.server import clean_environment
+from tests.redis_server import RedisServer, require_redis
 from tests.services.tweets import x_corpus
 
 
@@ -122,6 +124,80 @@ def test_a_table_is_scored(cli: RunCli, kept: Kept, tmp_path: Path) -> None:
     kept.assert_counted(10)
 
 
+class Crashing:
+    """Does something after so many batches have been written, before or after the checkpoint is."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, steps: Mapping[int, Callable[[], object]]
+    ) -> None:
+        self.saved = 0
+        save = checkpoints.save_checkpoint
+
+        async def saved(*args: Any) -> None:
+            await save(*args)
+            self.saved += 1
+            steps.get(self.saved, lambda: None)()
+
+        monkeypatch.setattr(checkpoints, "save_checkpoint", saved)
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("batch", [1, 4, 10], ids=["first", "middle", "last"])
+def test_a_store_that_lost_everything_is_told(
+    cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    """A Redis that keeps nothing on a disk, killed and started again: exit 1; the next run does all."""
+    require_redis()
+    file = write_tweets(tmp_path / "t.jsonl", range(80))
+    with RedisServer(tmp_path / "redis", appendonly=False) as server:
+        kept = Kept(server.url)
+        with monkeypatch.context() as patch:
+            Crashing(patch, {batch: server.restart})
+            run = cli("tweets", "score", file, "--store", kept.url)
+        assert run.code == 1
+        assert run.out == ""
+        assert run.err.endswith(
+            "augury: the store has lost what was scored of t.jsonl; run the same command again\n"
+        )
+        assert "goes on from there" not in run.err
+        assert kept.keys(checkpoints.PREFIX) == []
+        assert cli("tweets", "score", file, "--store", kept.url).code == 0
+        kept.assert_counted(80)
+
+
+@pytest.mark.redis
+def test_a_store_that_lost_the_latest_is_gone_on_with_from_there(
+    cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis that was saved after the third batch comes back with the checkpoint of that moment."""
+    require_redis()
+    file = write_tweets(tmp_path / "t.jsonl", range(80))
+    with RedisServer(tmp_path / "redis", appendonly=False) as server:
+        kept = Kept(server.url)
+        with monkeypatch.context() as patch:
+            Crashing(patch, {3: lambda: server.ask("SAVE"), 6: server.restart})
+            assert cli("tweets", "score", file, "--store", kept.url).code == 1
+        run = cli("tweets", "score", file, "--store", kept.url)
+        assert run.code == 0
+        assert "going on after 24 entries of t.jsonl" in run.err
+        kept.assert_counted(80)
+
+
+@pytest.mark.redis
+def test_a_store_that_kept_everything_is_gone_on_with(
+    cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis that writes to its disk may be killed and started again; the run goes on."""
+    require_redis()
+    file = write_tweets(tmp_path / "t.jsonl", range(80))
+    with RedisServer(tmp_path / "redis") as server:
+        kept = Kept(server.url)
+        with monkeypatch.context() as patch:
+            Crashing(patch, {4: server.restart, 10: server.restart})
+            assert cli("tweets", "score", file, "--store", kept.url).code == 0
+        kept.assert_counted(80)
+
+
 class Interrupted:
     """Sends the process a signal when so many batches have been written."""
 
@@ -214,6 +290,20 @@ def test_what_was_erased_meanwhile_is_scored_anew(
     assert run.code == 0
     assert "has lost what was scored of t.jsonl" in run.err
     kept.assert_counted(300)
+
+
+def test_what_was_known_and_erased_meanwhile_is_scored_anew(
+    cli: RunCli, kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint of a run that found everything known promises no more than another."""
+    file = write_tweets(tmp_path / "t.jsonl", range(100))
+    assert cli("tweets", "score", file, "--store", kept.url).code == 0
+    interrupted(cli, kept, file, monkeypatch)
+    kept.ask(Ledger.clear)
+    run = cli("tweets", "score", file, "--store", kept.url)
+    assert run.code == 0
+    assert "has lost what was scored of t.jsonl" in run.err
+    kept.assert_counted(100)
 
 
 def test_a_store_that_stays_away_says_how_to_go_on(

@@ -9,7 +9,7 @@ import pytest
 
 from augury.app.cli.tweets.tables import Columns, TableFormat, read_table, table_layout
 from augury.app.local.rows import WrongColumns
-from augury.services.tweets.model import Tweet
+from augury.services.tweets.model import Tweet, id_of_name
 from augury.services.tweets.sources.archive_files import ArchiveFault, Placed
 
 
@@ -46,7 +46,7 @@ def test_the_header_tells(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("author", "author_id", "username"),
-    [("12", 12, None), ("@jack", None, "jack"), ("", None, None)],
+    [("12", 12, None), ("@jack", id_of_name("jack"), "jack"), ("", None, None)],
 )
 def test_named_columns(
     tmp_path: Path, author: str, author_id: int | None, username: str | None

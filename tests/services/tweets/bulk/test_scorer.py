@@ -108,6 +108,20 @@ async def test_what_is_known_is_not_judged_again() -> None:
     await again.assert_counted(40)
 
 
+async def test_a_position_is_vouched_for_by_a_tweet_that_is_there() -> None:
+    """Also where all that was read was known before."""
+    run = Run()
+    await run.score(entries(10))
+    again = Run(run.store, run.predictor)
+    await again.score(entries(10))
+    assert again.done.scored == 0
+    for one in (run, again):
+        assert await one.ledger.record(one.done.last_id) is not None
+    faulty = Run()
+    await faulty.score([ArchiveFault("t.jsonl", 1, "no JSON")])
+    assert faulty.done.last_id == 0
+
+
 async def test_another_version_judges_anew() -> None:
     """A prediction of another model version is replaced, and still counted once."""
     run = Run()

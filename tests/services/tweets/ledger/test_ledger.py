@@ -10,9 +10,10 @@ from augury.core.clock import ManualClock
 from augury.core.errors import Unavailable
 from augury.services.tweets.aggregates import Aggregates
 from augury.services.tweets.ledger import Ledger, LedgerStore, tables
-from augury.services.tweets.ledger.erasure import MARK_TTL_S
+from augury.services.tweets.ledger.erasure import MARK_TTL_S, MAX_MARK_AHEAD_S
 from augury.services.tweets.model import Tweet
 from augury.services.tweets.records import (
+    AUTHOR_ID_PREFIX,
     RETENTION_S,
     encode_tweet,
     record_key,
@@ -183,6 +184,84 @@ async def test_an_erasure_in_the_middle_of_a_write(store: LedgerStore, clock: Ma
         assert await ledger.write([record]) == 0
         await check(ledger, [], [7])
         clock.advance(1)
+
+
+async def test_a_write_that_an_erasure_stopped_leaves_no_name(
+    store: LedgerStore, clock: ManualClock
+) -> None:
+    """The author's name was written already; it goes, unless they have other tweets."""
+    spoiled = Spoiled(store)
+    ledger, other = Ledger(spoiled, clock=clock), Ledger(store, clock=clock)
+    await ledger.generation()
+    for erase in (lambda: other.erase([7]), lambda: other.erase_author(42)):
+        record = predicted(at_s=clock.time())
+        clock.advance(1)
+        spoiled.before_commit = erase
+        assert await ledger.write([record]) == 0
+        assert await store.count(AUTHOR_ID_PREFIX) == 0
+        clock.advance(1)
+    await ledger.write([predicted(8, at_s=clock.time())])
+    late = predicted(9, at_s=clock.time())
+    clock.advance(1)
+    spoiled.before_commit = lambda: other.erase([9])
+    assert await ledger.write([late]) == 0
+    assert await Aggregates(ledger).find_author("@ada") == 42
+
+
+@pytest.mark.parametrize("how", ["tweet", "author", "age"])
+async def test_a_name_that_another_bears_now(ledger: Ledger, clock: ManualClock, how: str) -> None:
+    """When the last of its former owner goes, it still leads to the new one."""
+    await ledger.write([predicted(1)])
+    clock.advance(1)
+    await ledger.write([predicted(2, at_s=clock.time(), author_id=43)])
+    match how:
+        case "tweet":
+            await ledger.erase([1])
+        case "author":
+            await ledger.erase_author(42)
+        case _:
+            clock.advance(RETENTION_S - 1)
+            assert await ledger.expire() == 1
+    assert await Aggregates(ledger).find_author("@ada") == 43
+    await ledger.erase_author(43)
+    assert await Aggregates(ledger).find_author("@ada") is None
+
+
+@pytest.mark.parametrize("waited_s", [3 * 3600.0, 3 * 86_400.0])
+async def test_what_has_waited_for_long_does_not_come_back(
+    ledger: Ledger, clock: ManualClock, waited_s: float
+) -> None:
+    """A buffer whose store was down for hours or days brings back nothing that was erased."""
+    early = [predicted(1), predicted(2, author_id=5)]
+    clock.advance(1)
+    await ledger.erase([1])
+    await ledger.erase_author(5)
+    clock.advance(waited_s)
+    assert await ledger.write(early) == 0
+    cleared = predicted(3, at_s=clock.time())
+    clock.advance(1)
+    await ledger.clear()
+    clock.advance(waited_s)
+    assert await ledger.write([cleared]) == 0
+    await check(ledger, [], range(5))
+
+
+async def test_an_erasure_of_a_clock_that_was_wrong(
+    ledger: Ledger, store: LedgerStore, clock: ManualClock
+) -> None:
+    """One dated hours ahead does not keep out what is predicted after it."""
+    ahead = Ledger(store, clock=ManualClock(NOW_S + 2 * MAX_MARK_AHEAD_S))
+    await ledger.write([predicted()])
+    for what in ("tweet", "author", "everything"):
+        match what:
+            case "tweet":
+                await ahead.erase([7])
+            case "author":
+                await ahead.erase_author(42)
+            case _:
+                await ahead.clear()
+        clock.advance(1)
+        assert await ledger.write([predicted(at_s=clock.time())]) == 1
 
 
 async def test_erasing_an_author(ledger: Ledger, store: LedgerStore, clock: ManualClock) -> None:

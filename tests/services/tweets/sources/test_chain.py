@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from augury.core.errors import AuguryError, NotAllowed, NotFound, Unavailable
@@ -7,8 +9,10 @@ from augury.services.tweets.model import Tweet
 from augury.services.tweets.records import encode_tweet, tweet_key
 from augury.services.tweets.sources.base import TweetSource
 from augury.services.tweets.sources.chain import ChainSource, open_sources
+from augury.stores.base import KeyValueStore
 from augury.stores.memory import MemoryStore
 from tests.services.tweets import x_server as server
+from tests.services.tweets.conftest import DownStore
 from tests.services.tweets.x_server import TOKEN, XServer
 
 
@@ -68,3 +72,19 @@ async def test_without_a_token_the_way_is_shown(store: MemoryStore, token: str |
     async with open_sources(store, token) as source:
         with pytest.raises(NotFound, match=r"AUGURY_X_BEARER_TOKEN.*augury tweets import"):
             await source.fetch(server.OK)
+
+
+async def test_an_archive_that_is_down_and_nobody_behind_it() -> None:
+    """The tweet may well be there: ask again later, which is another thing than its absence."""
+    async with open_sources(cast("KeyValueStore", DownStore()), None) as source:
+        with pytest.raises(Unavailable, match="the store cannot be reached"):
+            await source.fetch(server.OK)
+
+
+async def test_an_archive_that_is_down_with_x_behind_it(x_server: XServer) -> None:
+    """What X says counts, be it that the tweet was deleted."""
+    down = cast("KeyValueStore", DownStore())
+    async with open_sources(down, TOKEN, base_url=x_server.url) as source:
+        assert (await source.fetch(server.OK)).source == "x"
+        with pytest.raises(NotFound, match="deleted"):
+            await source.fetch(server.DELETED)

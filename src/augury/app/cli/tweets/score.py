@@ -41,7 +41,7 @@ from augury.app.cli.tweets.session import (
 if TYPE_CHECKING:
     from augury.app.cli.tweets.tables import Columns
     from augury.app.settings import Settings
-    from augury.services.tweets.bulk.checkpoints import Done
+    from augury.services.tweets.bulk.checkpoints import Checkpoint, Done
     from augury.services.tweets.bulk.patience import Patience
     from augury.services.tweets.bulk.scorer import BulkScorer
     from augury.services.tweets.ledger import Ledger
@@ -126,7 +126,7 @@ def score(
     except WrongColumns as error:
         raise typer.BadParameter(error.message, param_hint="FILE") from None
     except AuguryError as error:
-        if job.done.entries:
+        if job.done.entries and not job.lost:
             tell(f"{job.position()} are done; the same command goes on from there")
         if job.interrupted:
             tell(f"interrupted: {error.message}")
@@ -185,6 +185,7 @@ class _Job:
     total: int | None = None
     resumed_from: int = 0
     interrupted: int = 0
+    lost: bool = False
 
     def position(self) -> str:
         """How far it is, in words."""
@@ -271,6 +272,7 @@ class _Course:
         self._patience = patience
         self._identity = identity
         self._key = checkpoint_key(job.path, scorer.model, scorer.version)
+        self._saved: Checkpoint | None = None
 
     async def begin(self) -> None:
         """Take up what an earlier run has left, if the file is the same and nothing was erased."""
@@ -289,15 +291,65 @@ class _Course:
             tell(f"the store has lost what was scored of {name} ({before}); beginning anew")
             return
         tell(f"going on after {before} of {name} (--restart begins anew)")
-        job.done, job.resumed_from = found.done, found.done.entries
+        self._saved = found
+        job.done, job.resumed_from = _as_is(found.done), found.done.entries
 
     async def save(self) -> None:
-        """Write down how far the job is."""
+        """Write down how far the job is.
+
+        Raises:
+            OperatorError: The store has lost what was written.
+        """
         from augury.services.tweets.bulk.checkpoints import Checkpoint, save_checkpoint
 
-        checkpoint = Checkpoint(identity=self._identity, done=self._job.done)
-        await self._patience(lambda: save_checkpoint(self._ledger.store, self._key, checkpoint))
+        checkpoint = Checkpoint(identity=self._identity, done=_as_is(self._job.done))
+
+        async def look_and_save() -> None:
+            await self._look_for_loss(checkpoint)
+            await save_checkpoint(self._ledger.store, self._key, checkpoint)
+
+        # As one question: after each absence it is looked again.
+        await self._patience(look_and_save)
+        self._saved = checkpoint
 
     async def end(self) -> None:
-        """All is done: another run begins anew, and finds what is known."""
-        await self._patience(lambda: self._ledger.store.delete(self._key))
+        """All is done: another run begins anew, and finds what is known.
+
+        Raises:
+            OperatorError: The store has lost what was written.
+        """
+
+        async def look_and_delete() -> None:
+            await self._look_for_loss(self._saved)
+            await self._ledger.store.delete(self._key)
+
+        await self._patience(look_and_delete)
+
+    async def _look_for_loss(self, next_one: Checkpoint | None) -> None:
+        """See that the store holds what the last checkpoint promises.
+
+        A store that keeps nothing, or not all, on a disk comes back from a crash without it.  The
+        checkpoint went with the predictions then, so it is the right place to go on from: nothing
+        is written any more.  Another run of the same file writes checkpoints as well, or has
+        removed them; then the predictions are there.
+        """
+        from augury.core.errors import OperatorError
+        from augury.services.tweets.bulk.checkpoints import load_checkpoint
+
+        found = await load_checkpoint(self._ledger.store, self._key)
+        if found is not None and found in (self._saved, next_one):
+            return
+        promised = {one.done.last_id for one in (self._saved, next_one) if one is not None} - {0}
+        if promised and None in await self._ledger.records(list(promised)):
+            job = self._job
+            job.lost = True
+            raise OperatorError(
+                f"the store has lost what was scored of {job.path.name}; run the same command again"
+            )
+
+
+def _as_is(done: Done) -> Done:
+    """A copy that does not count on."""
+    import msgspec
+
+    return msgspec.structs.replace(done, faults=list(done.faults))

@@ -45,16 +45,9 @@ def lasting_settings(config: Path | None, store: str | None) -> Settings:
     Raises:
         InvalidSetting: It is not.
     """
-    from augury.app.settings import read_settings
-    from augury.core.errors import InvalidSetting
+    from augury.app.local import lasting
 
-    settings = read_settings(config, store=store)
-    if settings.store.startswith("memory:"):
-        raise InvalidSetting(
-            f"{settings.store} is forgotten when this command ends; "
-            "use a store that stays, like sqlite:///augury-data/store.sqlite3 (--store)"
-        )
-    return settings
+    return lasting.lasting_settings(config, store=store)
 
 
 def shown_store(settings: Settings) -> str:
@@ -67,17 +60,10 @@ def shown_store(settings: Settings) -> str:
 @asynccontextmanager
 async def open_lasting(settings: Settings) -> AsyncIterator[KeyValueStore]:
     """The settings' store, closed when the block ends."""
-    from augury.core.clock import SystemClock
-    from augury.stores.registry import open_store
+    from augury.app.local import lasting
 
-    def corrupt(kept: Path, fault: str) -> None:
-        tell(f"the store was damaged ({fault}); it is kept aside as {kept}, a fresh one was begun")
-
-    store = await open_store(settings.store, clock=SystemClock(), on_corrupt=corrupt)
-    try:
+    async with lasting.open_lasting(settings, tell) as store:
         yield store
-    finally:
-        await store.close()
 
 
 @asynccontextmanager

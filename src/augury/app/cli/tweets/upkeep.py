@@ -105,21 +105,35 @@ def forget(
 
 
 async def _forget(settings: Settings, tweets: list[int], authors: list[str]) -> int:
+    from augury.app.local.audit import written_down
+
     async with open_ledger(settings) as ledger:
-        ids = [await _author_id(ledger, author) for author in authors]
-        erased = await ledger.erase(tweets) if tweets else 0
-        for author_id in ids:
-            erased += await ledger.erase_author(author_id)
+        ids = [one for author in authors for one in await _author_ids(ledger, author)]
+        with written_down(settings, "tweets forget", _targets(tweets, ids)):
+            erased = await ledger.erase(tweets) if tweets else 0
+            for author_id in ids:
+                erased += await ledger.erase_author(author_id)
         return erased
 
 
-async def _author_id(ledger: Ledger, author: str) -> int:
+def _targets(tweets: list[int], authors: list[int]) -> dict[str, str]:
+    """What is erased, for the audit file; a list that is cut there still tells its length."""
+    targets = {}
+    for name, ids in (("tweets", tweets), ("authors", authors)):
+        if ids:
+            targets[name] = f"{len(ids)}: {' '.join(map(str, ids))}"
+    return targets
+
+
+async def _author_ids(ledger: Ledger, author: str) -> list[int]:
+    """X's id and, for a name, the one under which tweets are that tell the name only."""
+    from augury.services.tweets.model import id_of_name
     from augury.services.tweets.records import author_id_key
     from augury.services.tweets.urls import MAX_TWEET_ID, shown
 
     name = author.strip()
-    if name.isascii() and name.isdigit() and 1 <= int(name) <= MAX_TWEET_ID:
-        return int(name)
+    if name.isascii() and name.isdigit() and len(name) <= 19 and 1 <= int(name) <= MAX_TWEET_ID:
+        return [int(name)]
     key = author_id_key(name.removeprefix("@"))
     value = None if key is None else await ledger.store.get(key)
     if value is None or not value.isdigit():
@@ -128,7 +142,7 @@ async def _author_id(ledger: Ledger, author: str) -> int:
             "tweets were scored",
             param_hint="--author",
         )
-    return int(value)
+    return sorted({int(value), id_of_name(name)})
 
 
 def clear(
@@ -160,10 +174,11 @@ def clear(
 
 
 async def _clear(settings: Settings) -> int:
+    from augury.app.local.audit import written_down
     from augury.services.tweets.bulk.checkpoints import PREFIX
 
     async with open_ledger(settings) as ledger:
-        with Bar("Erasing"):
+        with written_down(settings, "tweets clear", {}), Bar("Erasing"):
             erased = await ledger.clear()
             # No run may go on from where its predictions have gone.
             checkpoints = [key async for key, _ in ledger.store.scan(PREFIX)]

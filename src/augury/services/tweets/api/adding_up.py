@@ -199,6 +199,12 @@ def add(routes: APIRouter, service: TweetService) -> None:
         in standard deviations, (recent - expected) / √(expected + 1). Less than 3 tweets are chance.
         The other numbers are of all tweets that are held; with `active`, those of the window are null.
         """
+        at_utc = in_utc(at)
+        if at is not None and at_utc is None:
+            raise InvalidInput(
+                f"at is {at.isoformat()}, which in UTC lies outside the years 1 to 9999; send a time "
+                "within them, like 2018-10-10T20:19:24Z"
+            )
         if order == "active":
             return topic_list(await aggregates.topics(kind, offset=offset, limit=limit))
         return topic_list(
@@ -207,7 +213,7 @@ def add(routes: APIRouter, service: TweetService) -> None:
                 window=window,
                 kind=kind,
                 now=datetime.fromtimestamp(service.clock.time(), UTC),
-                at=in_utc(at),
+                at=at_utc,
                 offset=offset,
                 limit=limit,
             )

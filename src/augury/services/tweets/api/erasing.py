@@ -16,6 +16,7 @@ from augury.services.tweets.api.responses import (
     scope_missing,
 )
 from augury.services.tweets.api.schemas import Erased
+from augury.services.tweets.model import id_of_name
 from augury.services.tweets.service import TweetService
 from augury.services.tweets.urls import parse_tweet_id
 
@@ -59,7 +60,11 @@ def add(routes: APIRouter, service: TweetService) -> None:
         is not held is no error. Needs the scope admin.
         """
         author_id = await service.aggregates.find_author(id)
-        return Erased(erased=0 if author_id is None else await service.erase_author(author_id))
+        ids = set() if author_id is None else {author_id}
+        if not id.strip().isdigit():
+            # Tweets of a file that tells names only are under an id made of the name.
+            ids.add(id_of_name(id))
+        return Erased(erased=sum([await service.erase_author(one) for one in sorted(ids)]))
 
     @routes.post(
         "/clear",

@@ -15,8 +15,10 @@ from augury.core.errors import (
     Overloaded,
     Refused,
     TooLarge,
+    Unavailable,
     UpstreamFailed,
 )
+from augury.protocols.asgi import cache_wishes
 from augury.protocols.native.errors import problem_response
 from augury.services.tweets.api.responses import (
     MODEL_DOWN,
@@ -67,7 +69,10 @@ def add(routes: APIRouter, service: TweetService) -> None:
                 (Overloaded, "X's rate limit or our queue is full; see Retry-After"),
                 OVER_QUOTA,
                 (UpstreamFailed, "X fails, hangs, or refuses our credentials"),
-                MODEL_DOWN,
+                (
+                    Unavailable,
+                    "the model is not ready, or the archive is down and X cannot be asked",
+                ),
             ),
         },
     )
@@ -86,9 +91,14 @@ def add(routes: APIRouter, service: TweetService) -> None:
 
         The prediction is held for 60 days, under its author and its topics.  Asked again, it is
         told from memory (`cached`), without asking X, until another version of the model serves.
+        With `Cache-Control: no-cache` a tweet that is held is judged anew, and that is remembered;
+        with `no-store` it is not.
         """
         caller_of(request.scope).charge(1)
-        return TweetSentiment.of(await service.judge_tweet(tweet_url))
+        wishes = cache_wishes(request.scope["headers"])
+        return TweetSentiment.of(
+            await service.judge_tweet(tweet_url, use_cache=wishes.use_cache, refresh=wishes.refresh)
+        )
 
     @routes.post(
         "/sentiment",
@@ -119,11 +129,16 @@ def add(routes: APIRouter, service: TweetService) -> None:
         """Judge 1 to 256 texts.
 
         Texts fail alone: one that the model refuses carries its `error`, the others their answers.
-        When none has an answer, the status is that of the first text's error. Nothing is remembered.
+        When none has an answer, the status is that of the first text's error. No tweets are remembered;
+        what the model said of a text may be told again (`cached`), unless `Cache-Control` asks for
+        `no-cache` or `no-store`.
         """
         service.check_texts(body.texts)
         caller_of(request.scope).charge(len(body.texts))
-        answer = await service.judge_texts(body.texts)
+        wishes = cache_wishes(request.scope["headers"])
+        answer = await service.judge_texts(
+            body.texts, use_cache=wishes.use_cache, refresh=wishes.refresh
+        )
         shown = TextsSentiment.of(answer)
         first = answer.results[0]
         if isinstance(first, AuguryError) and all(

@@ -37,7 +37,7 @@ class Done(msgspec.Struct, kw_only=True):
         refused: Tweets without a prediction, because of their text.
         faulty: Entries that are no tweet.
         faults: The first 100 of the latter two.
-        last_id: A tweet whose prediction was written; 0 before the first.
+        last_id: A tweet whose prediction was written, or was there before; 0 before the first.
     """
 
     entries: int = 0

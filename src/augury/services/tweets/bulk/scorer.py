@@ -69,6 +69,7 @@ class _Judged:
     refused: int = 0
     faulty: int = 0
     faults: list[ArchiveFault] = field(default_factory=list)
+    held_id: int = 0  # of a tweet whose prediction was there before
 
 
 class BulkScorer:
@@ -129,13 +130,18 @@ class BulkScorer:
         )
         started: set[asyncio.Task[Any]] = set()
 
+        def ended(task: asyncio.Task[Any]) -> None:
+            started.discard(task)
+            if not task.cancelled():
+                task.exception()  # seen: after one failure nobody waits for the others
+
         async def read() -> None:
             try:
                 async with aclosing(until(stop, batches)) as wanted:
                     async for batch in wanted:
                         task = asyncio.create_task(self._judge_batch(batch))
                         started.add(task)
-                        task.add_done_callback(started.discard)
+                        task.add_done_callback(ended)
                         await judging.put(task)
             except Exception:
                 await judging.put(None)
@@ -158,6 +164,8 @@ class BulkScorer:
         if judged.records:
             await self._patience(lambda: self._ledger.write(judged.records))
             done.last_id = judged.records[-1].tweet_id
+        elif judged.held_id:
+            done.last_id = judged.held_id
         done.entries += judged.entries
         done.scored += len(judged.records)
         done.known += judged.known
@@ -183,6 +191,7 @@ class BulkScorer:
             for record in await self._patience(lambda: self._ledger.records(ids)):
                 if record is not None and self._is_current(record):
                     judged.known += 1
+                    judged.held_id = record.tweet_id
                     del tweets[record.tweet_id]
         await self._ask(list(tweets.values()), judged)
         if len(judged.faults) > 1:

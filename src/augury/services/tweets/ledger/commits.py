@@ -90,6 +90,9 @@ class Commits:
             What was held before, of each tweet that something was done to.
         """
         done: dict[int, Kept | None] = {}
+        # Whose names have been written for a commit that did not hold; and those that came to nothing.
+        tried: dict[int, Kept] = {}
+        in_vain: list[Kept] = []
         waiting = list(tweet_ids)
         for attempt in range(_ATTEMPTS):
             if attempt:
@@ -101,9 +104,14 @@ class Commits:
             for tweet_id in waiting:
                 there = found[tweet_id]
                 step = step_of(tweet_id, there, state)
+                before = tried.pop(tweet_id, None)
+                if before is not None and (step is None or _names_of(step[0]) != _names_of(before)):
+                    in_vain.append(before)
                 if step is None:
                     continue
                 (new,) = step
+                if new is not None:
+                    tried[tweet_id] = new
                 sums, ranks = difference(there.kept, new, state.live)
                 key = records.record_key(tweet_id)
                 changes[tweet_id] = Change(
@@ -114,7 +122,7 @@ class Commits:
                 )
                 names |= _names_of(new)
             if not changes:
-                return done
+                break
             if names:
                 # Before the commit: whoever erases the tweet after it erases the name as well.
                 await self.store.set_many(names, ttl_s=self._name_ttl_s)
@@ -123,11 +131,15 @@ class Commits:
             done |= {tweet_id: found[tweet_id].kept for tweet_id in held}
             waiting = [tweet_id for tweet_id in changes if tweet_id not in held]
             if not waiting:
-                return done
-        raise Unavailable(
-            f"{len(waiting)} tweets are changed by others faster than by us; try again",
-            tweets=len(waiting),
-        )
+                break
+        else:
+            raise Unavailable(
+                f"{len(waiting)} tweets are changed by others faster than by us; try again",
+                tweets=len(waiting),
+            )
+        # Whoever erased them may have looked for the name before it was written.
+        await self._forget_names(in_vain)
+        return done
 
     async def remove(
         self, tweet_ids: Sequence[int], only: Callable[[Kept], bool] = lambda _: True
@@ -183,18 +195,23 @@ class Commits:
         return state, state_value, found
 
     async def _forget_names(self, gone: Iterable[Kept | None]) -> None:
-        """Forget the names of authors of whom nothing is left."""
-        names: dict[int, set[str]] = {}
+        """Forget the names of authors of whom nothing is left, but for those that others bear now."""
+        names: dict[int, dict[str, bytes]] = {}
         for kept in gone:
             if kept is not None and kept.record.author_id is not None:
-                names.setdefault(kept.record.author_id, set()).update(_names_of(kept))
+                names.setdefault(kept.record.author_id, {}).update(_names_of(kept))
         if not names:
             return
         state, _ = await read_generations(self.store, self.clock)
-        for author_id, keys in names.items():
+        for author_id, ids in names.items():
             table = tables.tweets_table(state.read, tables.author_entity(author_id))
-            if keys and not await self.store.rank_count(table):
-                await self.store.delete(*keys)
+            if ids and not await self.store.rank_count(table):
+                await self.store.commit(
+                    [
+                        Change(expected={key: value}, values={key: None})
+                        for key, value in ids.items()
+                    ]
+                )
 
 
 def chunks(tweet_ids: Sequence[int]) -> Iterator[Sequence[int]]:

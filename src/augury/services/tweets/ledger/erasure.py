@@ -1,9 +1,9 @@
 """Take predictions out again: a tweet, an author, everything, or what is past its retention.
 
-An erasure leaves a mark for an hour, so that what was asked for before it and is yet to be written
-(an answer under way, the buffer of another process) does not bring it back; see ``was_erased``.  The
-archive's copy goes first, then the record, then the mark is made: whoever has seen either of them
-asked before the mark.  What was written in between is removed once more.
+An erasure leaves a mark for a week, so that what was asked for before it and is yet to be written
+(an answer under way, the buffer of a process whose store is down) does not bring it back; see
+``was_erased``.  The archive's copy goes first, then the record, then the mark is made: whoever has
+seen either of them asked before the mark.  What was written in between is removed once more.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ from augury.services.tweets.model import Tweet
 from augury.services.tweets.records import Kept, PredictionRecord
 from augury.stores.base import Change
 
-MARK_TTL_S: Final = 3600.0
+# A buffered prediction may wait for its store over a long weekend.
+MARK_TTL_S: Final = 7 * 86_400.0
+
+# An erasure dated further ahead than this was dated by a clock that has been set back since.
+MAX_MARK_AHEAD_S: Final = 3600.0
 
 _MAX_STALLS: Final = 3
 # Of removing what was written while the mark was made.
@@ -223,11 +227,9 @@ def was_erased(new: PredictionRecord, there: There, state: Generations, clock: C
     The mark is in the expectations of the commit: an erasure that comes in between is noticed.
     """
     at_ms = int(new.predicted_at.timestamp() * 1000)
-    if (
-        state.cleared_ms is not None
-        and at_ms <= state.cleared_ms
-        # From a clock that has jumped since, nothing can be told.
-        and abs(clock.time() * 1000 - state.cleared_ms) <= MARK_TTL_S * 1000
-    ):
-        return True
-    return any(mark is not None and at_ms <= int(mark) for mark in there.marks.values())
+    # From the time of a clock that was wrong nothing can be told.
+    latest_ms = (clock.time() + MAX_MARK_AHEAD_S) * 1000
+    erased_ms = [int(mark) for mark in there.marks.values() if mark is not None]
+    if state.cleared_ms is not None:
+        erased_ms.append(state.cleared_ms)
+    return any(at_ms <= erased <= latest_ms for erased in erased_ms)

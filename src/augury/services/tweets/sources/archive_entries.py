@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from augury.services.tweets.model import Tweet, unescape
+from augury.services.tweets.model import Tweet, id_of_name, unescape
 from augury.services.tweets.urls import MAX_TWEET_ID
 
 # A long post has 25,000 characters; what is longer is no tweet.
@@ -128,11 +128,14 @@ def _tweet(entry: Mapping[str, Any], account: Account) -> Tweet:
         username, author_name = account.username, account.account_display_name
     else:
         author_name = _name(entry, _AUTHOR_NAME)
+    username = username and username.strip().removeprefix("@")
+    if author_id is None and username:
+        author_id = id_of_name(username)
     return Tweet(
         id=tweet_id,
         text=unescape(text),
         author_id=author_id,
-        username=username and username.removeprefix("@"),
+        username=username or None,
         author_name=author_name,
         created_at=_time(tweet_id, _first(entry, _CREATED_AT)),
         lang=_name(entry, ("lang",)),

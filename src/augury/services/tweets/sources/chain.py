@@ -19,9 +19,11 @@ class ChainSource:
     """A ``TweetSource`` that asks others in their order until one has the tweet.
 
     A source that has not got it, or whose store is down, is passed over; any other error is final.
+    When nobody has it, the last one's reason is told.  But where nobody stands behind a store that is
+    down (see ``XWithoutToken``), the tweet may well be in it: then that is told.
 
     Args:
-        sources: One or more; the error of the last is the chain's.
+        sources: One or more.
     """
 
     def __init__(self, sources: Sequence[TweetSource]) -> None:
@@ -31,11 +33,14 @@ class ChainSource:
 
     async def fetch(self, tweet_id: int) -> Tweet:
         last: AuguryError | None = None
+        down: Unavailable | None = None
         for source in self._sources:
             try:
                 return await source.fetch(tweet_id)
-            except (NotFound, Unavailable) as error:
-                last = error
+            except Unavailable as error:
+                last = down = down or error
+            except NotFound as error:
+                last = down if down is not None and isinstance(source, XWithoutToken) else error
         assert last is not None  # noqa: S101 - the constructor refuses an empty chain
         raise last
 
