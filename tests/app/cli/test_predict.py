@@ -201,8 +201,12 @@ def test_a_small_queue_refuses_no_row(cli: RunCli, repository: Path, tmp_path: P
 
 
 def start(*arguments: object, **streams: object) -> subprocess.Popen[bytes]:
-    """``augury predict`` in a process of its own."""
-    command = [sys.executable, "-c", "from augury.app.cli import main; main()", "predict"]
+    """``augury predict`` in a process of its own, which Ctrl-C reaches.
+
+    What a shell starts in the background, these tests perhaps, is told to ignore it.
+    """
+    begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", f"{begin}from augury.app.cli import main; main()", "predict"]
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
         [*command, *map(str, arguments)], stderr=subprocess.PIPE, **streams
     )
