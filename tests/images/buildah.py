@@ -74,8 +74,18 @@ class Build:
     log: str = field(default="", repr=False)
 
     def made(self, stage: str | None = None) -> list[str]:
-        """The steps that did not come from the cache, of all stages or of one."""
-        return [step.text for step in self.steps if not step.cached and stage in {None, step.stage}]
+        """The steps that did not come from the cache, of all stages or of one.
+
+        Copies between stages are left out: they wait for another stage, and the log does not say
+        for certain whose outcome it tells then.  What they copied shows in the image's layers.
+        """
+        return [
+            step.text
+            for step in self.steps
+            if not step.cached
+            and stage in {None, step.stage}
+            and not step.text.startswith("COPY --from=")
+        ]
 
 
 def read_steps(log: str) -> list[Step]:

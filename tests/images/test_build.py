@@ -162,12 +162,7 @@ class TestRebuild:
     ) -> None:
         """Dependencies and code are neither installed nor copied anew."""
         assert remade.made("deps") == remade.made("app") == remade.made("base") == []
-        assert any("/models" in text for text in remade.made("model"))
-        copies = [text for text in remade.made("runtime") if text.startswith("COPY")]
-        assert copies == ["COPY --from=model /models /models"]
-        # The sieve looks at the whole context again, and what it lets through is the same.
-        assert remade.made("sieve") == ["COPY src src", "RUN rm -rf src/augury/bundled"]
-
+        # An installation that ran again would have other times in it, and so another layer.
         old, new = images.layers(first.image), images.layers(remade.image)
         same = [one == other for one, other in zip(old, new, strict=True)]
         assert same.count(False) == 1, "one layer to be pushed: the model's"
@@ -201,7 +196,8 @@ class TestRebuild:
             changed = images.build(context, "augury:words")
         finally:
             project.write_text(before, encoding="utf-8")
-        assert changed.made("deps") == changed.made("model") == []
+        # An installation that ran again would have other times in it, and so another layer.
+        assert images.layers(changed.image) == images.layers(remade.image)
 
     def test_new_dependencies_leave_the_model_alone(
         self, images: Workshop, context: Path, remade: Build
