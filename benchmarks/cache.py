@@ -29,7 +29,7 @@ import msgspec
 
 from augury.app.build import TWEET_MODEL
 from benchmarks import load
-from benchmarks.overhead import bare
+from benchmarks.overhead import bare, on_core
 from benchmarks.server import Running, serving
 
 SERVER_CORE, LOAD_CORE = 0, 1
@@ -37,17 +37,6 @@ CONNECTIONS = 32
 TEXTS = 2_000
 PATH = f"/api/models/{TWEET_MODEL}/predict"
 BARS = {"one text": 20_000, "many texts": 20_000, "from Redis": 8_000}
-
-
-@contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """What is started in the block runs on *core* alone."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @contextmanager

@@ -53,7 +53,7 @@ async def in_process(
         headers: Sent with each request of its client.
         **settings: In the place of defaults.
     """
-    chosen = Settings(**{"store": "memory://", "model_control": "none", **settings})
+    chosen = Settings(**{"store": "memory://", "model_control": "none", "costs": None, **settings})
     async with open_application(chosen, repository, ()) as application:
         transport = httpx2.ASGITransport(app=application.edge)
         async with httpx2.AsyncClient(

@@ -63,6 +63,20 @@ def write_fails_on_negative(repository: Path, name: str = "picky", version: int 
     return _write(repository, name, version, nodes, [_pair("x")], [_pair("y")], constants)
 
 
+def write_picky_echo(repository: Path, name: str = "picky-echo", version: int = 1) -> Path:
+    """``x`` INT64 ``[2]`` comes back as ``y``; a batch that holds a negative number fails."""
+    nodes = [
+        helper.make_node("Less", ["x", "zero"], ["negative"]),
+        helper.make_node("Cast", ["negative"], ["index"], to=TensorProto.INT64),
+        # The table has one entry: index 1 is out of its bounds.
+        helper.make_node("Gather", ["table", "index"], ["nothing"]),
+        helper.make_node("Add", ["x", "nothing"], ["y"]),
+    ]
+    constants = {"zero": np.int64(0), "table": np.zeros(1, np.int64)}
+    x, y = (helper.make_tensor_value_info(one, TensorProto.INT64, ["n", 2]) for one in "xy")
+    return _write(repository, name, version, nodes, [x], [y], constants)
+
+
 def write_classifier(
     repository: Path,
     name: str = "mood",

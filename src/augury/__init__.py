@@ -4,4 +4,4 @@
 ``docs/architecture.md`` shows the way of a request and of a model through these folders.
 """
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -2,167 +2,248 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import cast
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from augury.batching.queue import MAX_PADDING, RowQueue
-
-
-@dataclass(eq=False)
-class Piece:
-    """Some rows that wait."""
-
-    rows: int = 1
-    deadline_s: float | None = None
-    gone: bool = False
-    length: int = 0
-
-    def abandoned(self) -> bool:
-        return self.gone
+from augury.batching.queue import CHUNK, DEAD_WINDOW, Demand, RowQueue
+from tests.batching.simulator import Piece
 
 
-PIECES = st.lists(
-    st.builds(Piece, st.integers(1, 5), st.none() | st.floats(0, 10), st.booleans()), max_size=30
-)
-
-
-def filled(*pieces: Piece, max_rows: int = 100) -> RowQueue[Piece]:
+def filled(*pieces: Piece, max_rows: int = 10_000) -> RowQueue[Piece]:
+    """In the order given."""
     queue: RowQueue[Piece] = RowQueue(max_rows)
-    for piece in pieces:
-        queue.push(piece)
+    for number, piece in enumerate(pieces):
+        queue.push(piece, float(number))
     return queue
 
 
 def test_an_empty_queue_gives_nothing() -> None:
-    """Taking from it is no error."""
+    """Asking it is no error."""
     queue = filled()
     assert not queue
-    taken = queue.take(8, 0.0)
-    assert (taken.batch, taken.expired) == ([], [])
+    assert len(queue) == queue.rows == 0
+    assert queue.first() is None
+    assert queue.window(8) == queue.drop_dead(0.0) == queue.evict(1, 0) == queue.clear() == []
+    assert queue.ahead(1.0) == Demand()
+    queue.drop_abandoned()
+    queue.remove([])
 
 
-def test_first_in_first_out_up_to_the_limit() -> None:
-    """A batch is as full as it can be without overtaking."""
-    pieces = [Piece(3), Piece(4), Piece(2), Piece(1)]
-    queue = filled(*pieces)
-    assert queue.take(8, 0.0).batch == pieces[:2]
-    assert queue.rows == 3
-    assert queue.take(8, 0.0).batch == pieces[2:]
-    assert not queue
-
-
-def test_large_work_goes_alone() -> None:
-    """More rows than a batch holds are taken all the same, together and alone."""
-    small, large, last = Piece(1), Piece(20), Piece(1)
-    queue = filled(small, large, last)
-    assert [queue.take(8, 0.0).batch for _ in range(3)] == [[small], [large], [last]]
-
-
-def test_the_abandoned_are_dropped_and_the_late_told() -> None:
-    """Neither takes a place in the batch; a deadline is over at its very moment."""
-    gone, late, both = Piece(gone=True), Piece(deadline_s=5.0), Piece(deadline_s=1.0, gone=True)
-    good, in_time = Piece(), Piece(deadline_s=5.1)
-    queue = filled(gone, late, both, good, in_time)
-    taken = queue.take(2, 5.0)
-    assert taken.batch == [good, in_time]
-    assert taken.expired == [late]
-    assert queue.rows == 0
+def test_the_most_urgent_is_first() -> None:
+    """The lowest number goes first, and who came first where they are equal."""
+    queue: RowQueue[Piece] = RowQueue(100)
+    late, soon, also_soon, now = Piece(), Piece(), Piece(), Piece()
+    for piece, urgency in ((late, 9.0), (soon, 5.0), (also_soon, 5.0), (now, 1.0)):
+        queue.push(piece, urgency)
+    assert queue.first() is now
+    assert queue.window(3) == [now, soon, also_soon]
+    assert queue.window(100) == [now, soon, also_soon, late]
+    assert len(queue) == 4
 
 
 def test_bound() -> None:
     """An empty queue takes anything; otherwise the bound holds."""
     queue = filled(max_rows=4)
     assert queue.fits(1000)
-    queue.push(Piece(3))
+    queue.push(Piece(3), 0.0)
     assert queue.fits(1)
     assert not queue.fits(2)
 
 
+def test_only_what_waits_can_be_removed() -> None:
+    """A stranger is a mistake of the caller's, and the others are out all the same."""
+    one, other, stranger = Piece(1), Piece(2), Piece(4)
+    queue = filled(one, other)
+    with pytest.raises(KeyError, match="1 of 2 pieces"):
+        queue.remove([one, stranger])
+    assert queue.clear() == [other]
+
+
+def test_the_dead_are_dropped_at_the_front() -> None:
+    """The abandoned silently, the expired told; a deadline is over at its very moment."""
+    gone, late, both = Piece(gone=True), Piece(deadline_s=5.0), Piece(deadline_s=1.0, gone=True)
+    good, in_time, behind = Piece(), Piece(deadline_s=5.1), Piece(gone=True)
+    queue = filled(gone, late, both, good, in_time, behind)
+    assert queue.drop_dead(5.0) == [late]
+    assert queue.clear() == [good, in_time]
+
+
+def test_dropping_the_dead_looks_at_the_front_only() -> None:
+    """The cost is bounded, but it goes on until the first one lives."""
+    many = [Piece(gone=True) for _ in range(5 * DEAD_WINDOW)]
+    good = Piece()
+    hidden = [Piece() for _ in range(DEAD_WINDOW)]
+    queue = filled(*many, good, *hidden, Piece(gone=True))
+    assert queue.drop_dead(0.0) == []
+    assert queue.first() is good
+    assert len(queue) == 2 + DEAD_WINDOW
+
+
 def test_the_abandoned_can_make_room() -> None:
-    """They are forgotten, the others keep their order."""
+    """They are forgotten wherever they are, the others keep their order."""
     stays, also = Piece(2), Piece(1)
     queue = filled(Piece(3, gone=True), stays, Piece(1, gone=True), also)
     queue.drop_abandoned()
     assert queue.rows == 3
     assert queue.clear() == [stays, also]
-    assert queue.rows == 0
-    assert not queue
 
 
-@given(PIECES, st.integers(1, 8), st.floats(0, 10))
-def test_nothing_is_lost_and_nobody_overtakes(
-    pieces: list[Piece], max_rows: int, now_s: float
-) -> None:
-    """Every piece is in one batch, or expired, or abandoned; in order; never too many rows."""
-    queue = filled(*pieces)
-    batches, expired = [], []
-    while queue:
-        taken = queue.take(max_rows, now_s)
-        batches.append(taken.batch)
-        expired += taken.expired
-        assert queue.rows == sum(piece.rows for piece in queue._waiting)
-    live = [piece for piece in pieces if not piece.gone]
-    late = [p for p in live if p.deadline_s is not None and p.deadline_s <= now_s]
-    assert expired == late
-    assert [piece for batch in batches for piece in batch] == [p for p in live if p not in late]
-    for batch in batches:
-        assert len(batch) == 1 or sum(piece.rows for piece in batch) <= max_rows
+def test_less_important_work_makes_room() -> None:
+    """The least urgent of a lower priority goes, never as much as is not needed."""
+    high, normal = Piece(2, priority=0), Piece(2, priority=1)
+    low, lower = Piece(2, priority=2), Piece(2, priority=2)
+    queue = filled(high, low, normal, lower, max_rows=8)
+    assert queue.evict(1, priority=2) == []
+    assert queue.evict(1, priority=1) == [lower]
+    assert queue.clear() == [high, low, normal]
 
 
-@given(PIECES, st.integers(1, 20))
-def test_the_bound_is_kept(pieces: list[Piece], max_rows: int) -> None:
-    """Whoever asks first never makes more rows wait than may, but for one large piece alone."""
-    queue = filled(max_rows=max_rows)
-    for piece in pieces:
-        if queue.fits(piece.rows):
-            queue.push(piece)
-        assert queue.rows <= max_rows or len(queue._waiting) == 1
+def test_nobody_is_evicted_in_vain() -> None:
+    """Where it would not make room enough, all stay."""
+    low = Piece(2, priority=2)
+    queue = filled(Piece(6, priority=0), low, max_rows=8)
+    assert queue.evict(5, priority=1) == []
+    assert queue.clear() != []
 
 
-def test_padded_work_goes_with_the_nearest_in_length() -> None:
-    """The oldest goes first; those of nearly its length go with it, the others keep their order."""
-    oldest, long, near, short, same = (Piece(length=n) for n in (20, 90, 21, 5, 20))
-    queue = filled(oldest, long, near, short, same)
-
-    assert queue.take(8, 0.0).batch == [oldest, same, near]
-    assert queue.rows == 2
-    assert queue.take(8, 0.0).batch == [long]
-    assert queue.take(8, 0.0).batch == [short]
-    assert not queue
+def test_larger_than_all_takes_the_whole_queue() -> None:
+    """What an empty queue would take may empty it, if all that waits is less important."""
+    low = [Piece(2, priority=2), Piece(2, priority=2)]
+    queue = filled(*low, max_rows=8)
+    assert queue.evict(20, priority=0) == list(reversed(low))
+    assert queue.fits(20)
 
 
-LENGTHY = st.lists(
-    st.builds(
-        Piece,
-        st.integers(1, 3),
-        st.none() | st.floats(0, 10),
-        st.booleans(),
-        st.integers(0, 60),
-    ),
-    max_size=80,
-)
+def test_what_is_ahead() -> None:
+    """Rows, and the sums that the cost model wants; the equal ones are ahead."""
+    queue: RowQueue[Piece] = RowQueue(100)
+    queue.push(Piece(2, length=10), 1.0)
+    queue.push(Piece(1, length=0), 2.0)
+    queue.push(Piece(1, length=5), 3.0)
+    assert queue.ahead(0.5) == Demand()
+    assert queue.ahead(2.0) == Demand(pieces=2, rows=3, lengths=21, squares=201)
+    assert queue.rows_ahead(99.0) == 4
 
 
-@given(LENGTHY, st.integers(1, 12), st.floats(0, 10))
-def test_padding_stays_small_and_nothing_is_lost(
-    pieces: list[Piece], max_rows: int, now_s: float
-) -> None:
-    """Every piece leaves once; a padded batch is at most a tenth padding; the oldest never waits."""
-    queue = filled(*pieces, max_rows=10_000)
-    left: list[Piece] = []
-    while queue:
-        waiting = [piece for piece in queue._waiting if not piece.gone]
-        taken = queue.take(max_rows, now_s)
-        left += taken.batch + taken.expired
-        alive = [p for p in waiting if p.deadline_s is None or p.deadline_s > now_s]
-        assert taken.batch[:1] == alive[:1]
-        rows = sum(piece.rows for piece in taken.batch)
-        assert rows <= max_rows or len(taken.batch) == 1
-        if taken.batch and taken.batch[0].length:
-            longest = max(piece.length for piece in taken.batch)
-            filled_up = sum(piece.rows * piece.length for piece in taken.batch)
-            assert filled_up >= (1 - MAX_PADDING) * longest * rows
-    assert queue.rows == 0
-    assert sorted(map(id, left)) == sorted(id(piece) for piece in pieces if not piece.gone)
+class Sorted(RuleBasedStateMachine):
+    """Whatever is done to it, the queue is the list sorted by urgency."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue: RowQueue[Piece] = RowQueue(400)
+        self.plain: list[tuple[float, int, Piece]] = []
+        self.count = 0
+        self.now_s = 0.0
+
+    def works(self) -> list[Piece]:
+        return [piece for _, _, piece in self.plain]
+
+    @rule(
+        urgencies=st.lists(st.integers(0, 30), min_size=1, max_size=40),
+        rows=st.integers(1, 5),
+        length=st.integers(0, 50),
+        priority=st.integers(0, 2),
+        life_s=st.none() | st.integers(0, 20),
+    )
+    def push(
+        self, urgencies: list[int], rows: int, length: int, priority: int, life_s: int | None
+    ) -> None:
+        for urgency in urgencies:
+            if not self.queue.fits(rows):
+                return
+            piece = Piece(rows, length=length, priority=priority)
+            piece.deadline_s = None if life_s is None else self.now_s + life_s
+            self.count += 1
+            self.queue.push(piece, float(urgency))
+            self.plain.append((float(urgency), self.count, piece))
+            self.plain.sort(key=lambda entry: entry[:2])
+
+    @precondition(lambda self: self.plain)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.lists(st.sampled_from(self.works()), max_size=20, unique_by=id))
+        self.queue.remove(chosen)
+        self.plain = [entry for entry in self.plain if entry[2] not in chosen]
+
+    @precondition(lambda self: self.plain)
+    @rule(data=st.data())
+    def abandon(self, data: st.DataObject) -> None:
+        for piece in data.draw(st.lists(st.sampled_from(self.works()), max_size=20)):
+            piece.gone = True
+
+    @rule()
+    def drop_abandoned(self) -> None:
+        self.queue.drop_abandoned()
+        self.plain = [entry for entry in self.plain if not entry[2].gone]
+
+    @rule(passed_s=st.integers(0, 5))
+    def drop_dead(self, passed_s: int) -> None:
+        self.now_s += passed_s
+        before = self.works()
+        expired = self.queue.drop_dead(self.now_s)
+        left = {id(piece) for piece in self.queue.window(10_000)}
+        self.plain = [entry for entry in self.plain if id(entry[2]) in left]
+        dropped = [piece for piece in before if id(piece) not in left]
+        assert all(self.dead(piece) for piece in dropped)
+        assert expired == [piece for piece in dropped if not piece.gone]
+        assert not any(self.dead(piece) for piece in self.works()[:1])
+
+    def dead(self, piece: Piece) -> bool:
+        late = piece.deadline_s is not None and piece.deadline_s <= self.now_s
+        return piece.gone or late
+
+    @rule(rows=st.integers(1, 450), priority=st.integers(0, 2))
+    def evict(self, rows: int, priority: int) -> None:
+        before = self.works()
+        victims = self.queue.evict(rows, priority)
+        assert all(piece.priority > priority for piece in victims)
+        assert not victims or self.queue.fits(rows)
+        self.plain = [entry for entry in self.plain if entry[2] not in victims]
+        if not victims and before:
+            movable = sum(piece.rows for piece in before if piece.priority > priority)
+            total = sum(piece.rows for piece in before)
+            enough = total - movable + rows <= 400 or movable == total
+            assert total + rows <= 400 or not enough
+
+    @rule(urgency=st.integers(-1, 31))
+    def ahead(self, urgency: int) -> None:
+        demand = Demand()
+        for own, _, piece in self.plain:
+            if own <= urgency:
+                demand.add(piece.rows, piece.length)
+        assert self.queue.ahead(float(urgency)) == demand
+
+    @rule()
+    def clear(self) -> None:
+        if len(self.plain) > 2 * CHUNK:  # seldom, or the queue would never grow
+            assert self.queue.clear() == self.works()
+            self.plain = []
+
+    @invariant()
+    def same(self) -> None:
+        assert self.queue.window(10_000) == self.works()
+        assert len(self.queue) == len(self.plain)
+        assert bool(self.queue) == bool(self.plain)
+        assert self.queue.rows == sum(piece.rows for piece in self.works())
+        assert self.queue.rows <= 400 or len(self.queue) == 1
+        assert self.queue.first() is (self.works()[0] if self.plain else None)
+
+
+Sorted.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestSorted = cast("type", Sorted.TestCase)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=300), st.integers(0, 300))
+def test_a_window_is_the_front(urgencies: list[float], count: int) -> None:
+    """Of any size, over any number of short lists."""
+    queue: RowQueue[Piece] = RowQueue(10_000)
+    pieces = [Piece() for _ in urgencies]
+    for piece, urgency in zip(pieces, urgencies, strict=True):
+        queue.push(piece, urgency)
+    in_order = sorted(zip(urgencies, range(len(pieces)), strict=True))
+    assert queue.window(count) == [pieces[number] for _, number in in_order[:count]]

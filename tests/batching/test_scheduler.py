@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 
-from augury.batching.scheduler import RowErrors, RunBatch, Scheduler, Work, WorkResult
-from augury.core.clock import Clock, ManualClock, SystemClock
+from augury.batching.scheduler import RowErrors, Scheduler, Work, WorkResult
+from augury.core.cancellation import Cancellation
+from augury.core.clock import ManualClock
 from augury.core.errors import (
-    AuguryError,
     DeadlineExceeded,
     InvalidInput,
     Overloaded,
@@ -23,80 +21,9 @@ from augury.core.errors import (
     RuntimeFailed,
     Unavailable,
 )
-from augury.core.tensor import Array, Columns, Ragged
-from augury.observe.metrics import Metrics, VersionMetrics
-
-Outputs = tuple[dict[str, Array], RowErrors]
-
-
-class Model:
-    """Adds one, and notes what it was asked; a value below zero makes the whole batch fail."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[float]] = []
-        self.error: BaseException = ValueError("a value of the caller's")
-
-    def __call__(self, inputs: dict[str, Array], rows: int) -> Outputs:
-        values = inputs["x"][:, 0].tolist()
-        self.batches.append(values)
-        assert len(values) == rows
-        if min(values) < 0:
-            raise self.error
-        return {"y": inputs["x"] + 1}, {}
-
-
-class Gate(Model):
-    """As :class:`Model`, but each batch waits until it is let through."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entered = threading.Semaphore(0)
-        self.open = threading.Event()
-
-    def __call__(self, inputs: dict[str, Array], rows: int) -> Outputs:
-        self.entered.release()
-        assert self.open.wait(60)
-        return super().__call__(inputs, rows)
-
-    async def running(self) -> None:
-        """Return when one more batch is under way."""
-        await asyncio.to_thread(self.entered.acquire, timeout=60)
-
-
-def work(*values: float, deadline_s: float | None = None) -> Work:
-    columns: Columns = {"x": np.array(values, "f8").reshape(-1, 1)}
-    return Work(columns, len(values), asyncio.get_running_loop().create_future(), deadline_s)
-
-
-@asynccontextmanager
-async def started(
-    run: RunBatch, *, start: bool = True, clock: Clock | None = None, **options: int
-) -> AsyncIterator[Scheduler]:
-    limits = {"instances": 1, "max_rows": 64, "max_queue_rows": 1000, **options}
-    metrics = VersionMetrics(Metrics(), "model", 1)
-    scheduler = Scheduler("model/1", run, clock=clock or SystemClock(), metrics=metrics, **limits)
-    if start:
-        scheduler.start(asyncio.get_running_loop())
-    try:
-        yield scheduler
-    finally:
-        if isinstance(run, Gate):
-            run.open.set()
-        await scheduler.close()
-        assert not any(thread.is_alive() for thread in scheduler._threads)
-
-
-async def outcome(one: Work) -> Any:
-    """The values that came back, or the error's type."""
-    try:
-        result = await asyncio.wait_for(one.future, 60)
-    except AuguryError as error:
-        return type(error)
-    values = result.outputs["y"][:, 0].tolist() if result.outputs else [None] * one.rows
-    return [
-        type(result.errors[row]) if row in result.errors else value
-        for row, value in enumerate(values)
-    ]
+from augury.core.tensor import Array, Ragged
+from augury.observe.metrics import Metrics
+from tests.batching.scheduling import Gate, Model, Outputs, outcome, scheduler_of, started, work
 
 
 async def test_rows_come_back() -> None:
@@ -183,7 +110,7 @@ async def test_pieces_of_many_rows_fail_alone() -> None:
 async def test_each_row_keeps_its_own_error() -> None:
     """When all rows of a piece fail, each for its reason."""
 
-    def run(inputs: dict[str, Array], rows: int) -> Outputs:
+    def run(inputs: dict[str, Array], rows: int, cancel: Cancellation | None) -> Outputs:
         raise [InvalidInput("this"), Refused("that")][int(inputs["x"][0, 0])]
 
     async with started(run) as scheduler:
@@ -200,7 +127,7 @@ async def test_refused_rows_reach_their_own_work() -> None:
     """What postprocessing refuses in a batch is told to whom it belongs, by their own count."""
     gate = Gate()
 
-    def run(inputs: dict[str, Array], rows: int) -> Outputs:
+    def run(inputs: dict[str, Array], rows: int, cancel: Cancellation | None) -> Outputs:
         outputs, _ = gate(inputs, rows)
         bad = (inputs["x"][:, 0] == 7).nonzero()[0]
         return outputs, {int(row): Refused("seven") for row in bad}
@@ -219,7 +146,7 @@ async def test_refused_rows_reach_their_own_work() -> None:
 async def test_refused_rows_of_a_rescued_piece() -> None:
     """A refusal and a failure in one piece of work are both told."""
 
-    def run(inputs: dict[str, Array], rows: int) -> Outputs:
+    def run(inputs: dict[str, Array], rows: int, cancel: Cancellation | None) -> Outputs:
         values = inputs["x"][:, 0]
         if (values < 0).any():
             raise RuntimeFailed("negative")
@@ -235,7 +162,7 @@ async def test_refused_rows_of_a_rescued_piece() -> None:
 async def test_a_wrong_number_of_rows_reaches_nobody(grown: int) -> None:
     """Nobody gets another's row because the model lost count."""
 
-    def run(inputs: dict[str, Array], rows: int) -> Outputs:
+    def run(inputs: dict[str, Array], rows: int, cancel: Cancellation | None) -> Outputs:
         return {"y": np.zeros((rows + grown, 1))}, {}
 
     async with started(run) as scheduler:
@@ -248,7 +175,7 @@ async def test_a_wrong_number_of_rows_reaches_nobody(grown: int) -> None:
 async def test_a_model_that_adds_rows_up_answers_them_one_by_one() -> None:
     """Right for one row alone, it is asked row by row."""
 
-    def run(inputs: dict[str, Array], rows: int) -> Outputs:
+    def run(inputs: dict[str, Array], rows: int, cancel: Cancellation | None) -> Outputs:
         return {"y": inputs["x"].sum(axis=0, keepdims=True)}, {}
 
     async with started(run) as scheduler:
@@ -259,7 +186,7 @@ async def test_a_model_that_adds_rows_up_answers_them_one_by_one() -> None:
 
 async def test_an_output_without_rows_fails() -> None:
     """A scalar is nobody's answer."""
-    async with started(lambda inputs, rows: ({"y": np.array(3.0)}, {})) as scheduler:
+    async with started(lambda inputs, rows, cancel: ({"y": np.array(3.0)}, {})) as scheduler:
         one = work(1)
         scheduler.submit([one])
         with pytest.raises(RuntimeFailed, match="no batch axis rows of output 'y' for 1 rows"):
@@ -283,7 +210,7 @@ async def test_whatever_a_model_raises_its_instance_lives_on(error: BaseExceptio
 @pytest.mark.parametrize("outputs", [None, ({"y": [1, 2]}, {}), ({"y": None}, {}), ("y", {}), 3])
 async def test_whatever_a_model_returns_its_instance_lives_on(outputs: Any) -> None:
     """An answer that is none fails, and the next is taken."""
-    async with started(lambda inputs, rows: outputs) as scheduler:
+    async with started(lambda inputs, rows, cancel: outputs) as scheduler:
         for one in (work(1), work(1, 2)):
             scheduler.submit([one])
             assert await outcome(one) in (RuntimeFailed, [RuntimeFailed] * 2)
@@ -291,7 +218,7 @@ async def test_whatever_a_model_returns_its_instance_lives_on(outputs: Any) -> N
 
 async def test_strange_refusals_leave_nobody_waiting() -> None:
     """Even what goes wrong after the run is told to all who wait."""
-    strange: Any = lambda inputs, rows: ({"y": inputs["x"]}, 9)  # noqa: E731 - no type would fit
+    strange: Any = lambda inputs, rows, cancel: ({"y": inputs["x"]}, 9)  # noqa: E731 - no type would fit
     async with started(strange) as scheduler:
         one = work(1)
         scheduler.submit([one])
@@ -304,7 +231,7 @@ async def test_strange_refusals_leave_nobody_waiting() -> None:
 async def test_outputs_as_long_as_the_padded_batch() -> None:
     """Rows that were computed apart are put together at the longest length, never broadcast."""
 
-    def run(inputs: dict[str, Array], rows: int) -> Outputs:
+    def run(inputs: dict[str, Array], rows: int, cancel: Cancellation | None) -> Outputs:
         if (inputs["ids"] < 0).any():
             raise RuntimeFailed("negative")
         return {"y": inputs["ids"]}, {}
@@ -321,7 +248,7 @@ async def test_outputs_as_long_as_the_padded_batch() -> None:
 async def test_outputs_of_changing_rank_leave_nobody_waiting() -> None:
     """What cannot be put together is a failure, not a dead thread."""
 
-    def run(inputs: dict[str, Array], rows: int) -> Outputs:
+    def run(inputs: dict[str, Array], rows: int, cancel: Cancellation | None) -> Outputs:
         if rows > 1:
             raise RuntimeFailed("one by one, please")
         return {"y": np.zeros((1,) * int(inputs["x"][0, 0]))}, {}
@@ -520,12 +447,8 @@ async def test_an_instance_that_cannot_start_does_not_harm_close(
 
 def test_a_closed_loop_drops_the_answers(caplog: pytest.LogCaptureFixture) -> None:
     """An instance that answers after the loop has ended says so, and does not die of it."""
-    metrics = VersionMetrics(Metrics(), "model", 1)
     gate = Gate()
-    scheduler = Scheduler(
-        "model/1", gate, instances=1, max_rows=1, max_queue_rows=9,
-        clock=SystemClock(), metrics=metrics,
-    )  # fmt: skip
+    scheduler = scheduler_of(gate, max_rows=1, max_queue_rows=9)
 
     async def leave() -> None:
         scheduler.start(asyncio.get_running_loop())
@@ -543,13 +466,10 @@ async def test_metrics_count_batches_rows_and_waiting() -> None:
     """One batch, its rows, the wait of each piece; nothing waits at the end."""
     metrics = Metrics()
     gate = Gate()
-    scheduler = Scheduler(
-        "m/1", gate, instances=1, max_rows=64, max_queue_rows=99,
-        clock=SystemClock(), metrics=VersionMetrics(metrics, "m", 1),
-    )  # fmt: skip
+    scheduler = scheduler_of(gate, metrics, max_queue_rows=99)
 
     def value(name: str) -> float | None:
-        return metrics.registry.get_sample_value(name, {"model": "m", "version": "1"})
+        return metrics.registry.get_sample_value(name, {"model": "model", "version": "1"})
 
     scheduler.start(asyncio.get_running_loop())
     scheduler.submit([work(0)])
@@ -573,7 +493,7 @@ async def test_every_answer_belongs_to_its_request() -> None:
     chance = random.Random(7)
     clock = ManualClock(0.0)
 
-    def run(inputs: dict[str, Array], rows: int) -> Outputs:
+    def run(inputs: dict[str, Array], rows: int, cancel: Cancellation | None) -> Outputs:
         x = inputs["x"]
         if (x < 0).any():
             raise RuntimeFailed("a negative number")

@@ -159,3 +159,41 @@ async def test_a_flight_that_has_landed_is_not_cancelled() -> None:
     future.set_result(b"v")
     flight.leave()
     assert future.result() == b"v"
+
+
+async def test_a_flight_is_as_patient_as_the_most_patient_who_waits() -> None:
+    """Who joins may put it off, before it is queued and after; nobody makes it due earlier."""
+    flights: Flights[bytes] = Flights()
+    future = asyncio.get_running_loop().create_future()
+    flight = flights.lead(b"k", future, lambda *_: None, deadline_s=5.0)
+    put_off: list[float | None] = []
+    flight.join(5.0)
+    flight.join(7.0)
+    flight.carried_by(put_off.append)
+    flight.join(6.0)
+    assert put_off == []
+    flight.join(8.0)
+    flight.join(None)
+    flight.join(9.0)
+    assert flight.deadline_s is None
+    assert put_off == [8.0, None]
+    assert flight.begun_for_s == 5.0
+    future.cancel()
+
+
+async def test_the_urgent_do_not_join_the_patient() -> None:
+    """A flight that goes later than one may go is not found; a new one takes its place for all."""
+    flights: Flights[bytes] = Flights()
+    loop = asyncio.get_running_loop()
+    slow = flights.lead(b"k", loop.create_future(), lambda *_: None, priority=2)
+    assert flights.get(b"k", 2) is slow
+    assert flights.get(b"k", 1) is None
+    quick = flights.lead(b"k", loop.create_future(), lambda *_: None, priority=1)
+    assert flights.get(b"k", 1) is quick
+    assert flights.get(b"k", 2) is quick
+    slow.future.set_result(b"v")
+    await turns()
+    assert flights.get(b"k", 2) is quick
+    quick.future.set_result(b"v")
+    await turns()
+    assert len(flights) == 0

@@ -33,6 +33,12 @@ def test_the_manifest_s_signature_wins() -> None:
     assert signature.outputs == NATIVE.outputs
 
 
+def test_auto_is_what_is_left_out() -> None:
+    """Instances and threads that are "auto" are those that nobody set."""
+    aloud = Manifest.model_validate({"instances": {"count": "auto", "threads": "auto"}})
+    assert aloud.instances == Manifest().instances
+
+
 def test_a_transform_keeps_its_options() -> None:
     """What stands beside ``use`` is the transform's own."""
     table = {
@@ -56,6 +62,7 @@ def test_a_transform_keeps_its_options() -> None:
         ({"batching": {"max_queue_rows": 0}}, "greater than or equal to 1"),
         ({"instances": {"count": 0}}, "greater than or equal to 1"),
         ({"instances": {"threads": 257}}, "256"),
+        ({"instances": {"count": "many"}}, "'many' is neither a number nor \"auto\""),
         ({"signature": {"inputs": {"x": {"dtype": "FLOAT"}}}}, "unknown dtype 'FLOAT'; use one of"),
         ({"signature": {"inputs": {"x": {"dtype": "FP32", "shape": [-2]}}}}, "equal to -1"),
         (

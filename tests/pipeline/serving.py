@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from augury.batching.scheduler import Scheduler
 from augury.cache.prediction import PredictionCache
 from augury.cache.stored import StoredRows
+from augury.core.cancellation import Cancellation
 from augury.core.clock import SystemClock
 from augury.core.request import InferRequest
 from augury.core.tensor import Array
@@ -104,13 +106,17 @@ class Gate:
         self.rows: list[int] = []
         run = OnnxRuntime.run
 
-        def gated(runtime: OnnxRuntime, inputs: dict[str, Array]) -> dict[str, Array]:
+        def gated(
+            runtime: OnnxRuntime, inputs: dict[str, Array], cancel: Cancellation | None = None
+        ) -> dict[str, Array]:
             self.rows.append(len(next(iter(inputs.values()))))
             self.entered.release()
             assert self.open.wait(60)
-            return run(runtime, inputs)
+            return run(runtime, inputs, cancel)
 
         monkeypatch.setattr(OnnxRuntime, "run", gated)
+        # Whatever waits on the event loop would wait for ever.
+        monkeypatch.setattr(Scheduler, "try_inline", lambda *_: None)
 
     async def running(self) -> None:
         """Return when one more run is under way."""

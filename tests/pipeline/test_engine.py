@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from augury.batching.scheduler import Scheduler
+from augury.batching.execution import Execution
 from augury.cache.prediction import PredictionCache
 from augury.core.clock import ManualClock
 from augury.core.errors import (
@@ -481,7 +481,7 @@ async def test_a_failure_in_the_moment_of_cancelling_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its row has failed, its client has gone: asyncio does not complain of an error unseen."""
-    models.write_fails_on_negative(tmp_path)
+    write(models.write_fails_on_negative(tmp_path), "[batching]\ninline = false\n")
 
     async def settled_too_late(futures: list[asyncio.Future[Any]]) -> None:
         await asyncio.wait(futures)
@@ -491,7 +491,7 @@ async def test_a_failure_in_the_moment_of_cancelling_is_seen(
         with monkeypatch.context() as patch:
             patch.setattr("augury.pipeline.recall.settled", settled_too_late)
             patch.setattr("augury.pipeline.computing.settled", settled_too_late)
-            patch.setattr(Scheduler, "_run_checked", failing_run)
+            patch.setattr(Execution, "_run_checked", failing_run)
             for use_cache in (True, False):
                 request = ask("picky", [-1, 1], use_cache=use_cache)
                 with pytest.raises(asyncio.CancelledError):

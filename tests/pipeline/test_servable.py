@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from augury.core.cancellation import Cancellation
 from augury.core.clock import SystemClock
 from augury.core.errors import InvalidPackage, RuntimeFailed
 from augury.core.tensor import Array, bytes_column
@@ -133,8 +134,10 @@ def test_a_fixed_batch_that_loses_rows_fails(
     servable = load(models.write_fixed(tmp_path))
     run = OnnxRuntime.run
 
-    def losing(runtime: OnnxRuntime, inputs: dict[str, Array]) -> dict[str, Array]:
-        return {name: array[:-1] for name, array in run(runtime, inputs).items()}
+    def losing(
+        runtime: OnnxRuntime, inputs: dict[str, Array], cancel: Cancellation | None
+    ) -> dict[str, Array]:
+        return {name: array[:-1] for name, array in run(runtime, inputs, cancel).items()}
 
     monkeypatch.setattr(OnnxRuntime, "run", losing)
     with pytest.raises(RuntimeFailed, match="did not answer 4 rows for 4 rows"):
@@ -159,7 +162,7 @@ def test_a_model_that_does_not_take_zeros_is_served(
     folder = models.write_identity(tmp_path)
     caplog.set_level("INFO")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(OnnxRuntime, "run", lambda self, inputs: 1 / 0)
+        patch.setattr(OnnxRuntime, "run", lambda self, inputs, cancel: 1 / 0)
         load(folder)
     assert "no warm-up" in caplog.text
 
@@ -169,12 +172,15 @@ def test_open_sizes_are_warmed_up_with_one(tmp_path: Path) -> None:
     seen: list[dict[str, tuple[int, ...]]] = []
     run = OnnxRuntime.run
 
-    def noting(runtime: OnnxRuntime, inputs: dict[str, Array]) -> dict[str, Array]:
+    def noting(
+        runtime: OnnxRuntime, inputs: dict[str, Array], cancel: Cancellation | None
+    ) -> dict[str, Array]:
         seen.append({name: array.shape for name, array in inputs.items()})
         return run(runtime, inputs)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OnnxRuntime, "run", noting)
+        patch.setattr("augury.pipeline.servable.calibrate", lambda *_, **__: None)
         load(models.write_identity(tmp_path, size=None))
         load(models.write_echo(tmp_path))
         folder = models.write_token_sum(tmp_path)

@@ -27,9 +27,11 @@ from augury.lifecycle.sources.base import Source
 from augury.lifecycle.sources.directory import DirectorySource
 from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics
+from augury.pipeline.costs import CostBook
 from augury.pipeline.engine import Engine
 from augury.pipeline.remembered import PredictionRows, remembered_nbytes
 from augury.pipeline.servable import ServableLoader
+from augury.protocols.native.batches import router as batch_routes
 from augury.protocols.native.routes import PredictRoute
 from augury.stores.base import KeyValueStore
 from augury.stores.registry import open_store
@@ -61,7 +63,11 @@ class Core:
 
 @asynccontextmanager
 async def open_core(
-    settings: Settings, *repositories: Path, poll: bool, store: KeyValueStore | None = None
+    settings: Settings,
+    *repositories: Path,
+    poll: bool,
+    store: KeyValueStore | None = None,
+    costs: CostBook | None = None,
 ) -> AsyncIterator[Core]:
     """Models of *repositories*, loaded; unloaded when the block ends.
 
@@ -70,6 +76,7 @@ async def open_core(
         *repositories: Folders of models.
         poll: Whether they are looked at again and again.
         store: The store that is open; ``None``: the settings' one is opened when it is needed.
+        costs: Where what batches cost is kept between starts; ``None``: nowhere.
 
     Raises:
         InvalidSetting: A repository that is no folder.
@@ -78,13 +85,18 @@ async def open_core(
         if not repository.is_dir():
             raise InvalidSetting(f"no folder {str(repository)!r}; give a model repository")
     source = DirectorySource(*repositories)
-    async with open_source(settings, source, poll=poll, store=store) as core:
+    async with open_source(settings, source, poll=poll, store=store, costs=costs) as core:
         yield core
 
 
 @asynccontextmanager
 async def open_source(
-    settings: Settings, source: Source, *, poll: bool, store: KeyValueStore | None = None
+    settings: Settings,
+    source: Source,
+    *,
+    poll: bool,
+    store: KeyValueStore | None = None,
+    costs: CostBook | None = None,
 ) -> AsyncIterator[Core]:
     """What *source* wants, loaded; unloaded when the block ends."""
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -93,7 +105,7 @@ async def open_source(
     shared = store if settings.caches_in_store else None
     manager = Manager(
         source,
-        ServableLoader(clock, metrics, share_answers=shared is not None),
+        ServableLoader(clock, metrics, share_answers=shared is not None, costs=costs),
         metrics,
         poll_s=settings.model_poll_s if poll else None,
     )
@@ -180,8 +192,9 @@ async def open_application(
         store = await _open_store(settings, clock, needed=with_tweets)
         stack.push_async_callback(store.close)
         access = await stack.enter_async_context(open_access(settings, store, clock))
+        costs = CostBook(settings.costs) if settings.costs is not None else None
         core = await stack.enter_async_context(
-            open_core(settings, *repositories, poll=poll, store=store)
+            open_core(settings, *repositories, poll=poll, store=store, costs=costs)
         )
         drain = Drain()
         api = build_api(
@@ -193,6 +206,7 @@ async def open_application(
             degradations=lambda: _degradations(store, settings),
         )
         core.metrics.watch_store(lambda: store.fault is None)
+        api.include_router(batch_routes(core.manager, core.clock))
         if with_tweets:
             await add_tweets(stack, api, core, settings, store)
         await add_pages(stack, api, core, drain, tweets=with_tweets)

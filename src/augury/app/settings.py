@@ -92,6 +92,11 @@ class Settings(BaseSettings):
         Path("augury-data/features"),
         description="Folder of the history of feature tables, for training.",
     )
+    costs: Path | None = Field(
+        Path("augury-data/costs"),
+        description="Folder in which `augury serve` keeps between starts what batches of each model cost "
+        "on this machine; empty: nowhere.",
+    )
     app_env: Annotated[str, Field(max_length=64)] = Field(
         "development",
         description="What this server is for; production makes log_format json where nothing else sets it.",
@@ -236,7 +241,7 @@ class Settings(BaseSettings):
             return SecretStr(text[1:-1])
         return value
 
-    @field_validator("log_file", "audit_file", mode="before")
+    @field_validator("log_file", "audit_file", "costs", mode="before")
     @classmethod
     def _blank_file_is_none(cls, value: object) -> object:
         return None if isinstance(value, str) and not value.strip() else value

@@ -1,5 +1,6 @@
 """From rows that wait to batches that run.
 
-``queue`` decides and is pure; ``merge`` joins and splits tensors; ``scheduler`` is the one file
-here that knows threads and the event loop.
+``queue``, ``policies``, ``cost``, ``waiting_room``, ``merge`` and the deciding halves of ``budget`` and
+``inline`` are pure; ``execution`` computes a batch; ``scheduler`` and ``watch`` know threads and the event
+loop.
 """

@@ -1,136 +1,255 @@
-"""Rows that wait, and which of them go next.
+"""Rows that wait, the most urgent first.
 
-Pure: no clock, no loop, no lock; the scheduler passes the time in and carries decisions out.
+Pure: no clock, no loop, no lock; the scheduler passes the time in, a policy says how urgent a piece of
+work is (a number that is kept) and which pieces go next.
+
+The pieces lie in a sorted list of short sorted lists, each with the sums of what is in it: coming and
+going costs microseconds among thousands, and so does the question how much is more urgent than a
+newcomer.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic
 
-# Part of a batch that may be padding.  Measured on tweets: more costs more than company gains.
-MAX_PADDING: Final = 0.1
-# Companions are looked for among so many that wait: ranking them takes 15 µs.
-COMPANION_WINDOW: Final = 64
+from augury.batching.policies.base import W
 
-
-class Waiting(Protocol):
-    """What the queue must know of a piece of work."""
-
-    @property
-    def rows(self) -> int:
-        """Rows in it; they stay together."""
-
-    @property
-    def deadline_s(self) -> float | None:
-        """Monotonic time after which nobody wants the answer."""
-
-    @property
-    def length(self) -> int:
-        """Size along the axis that is padded in a batch; 0 when none is."""
-
-    def abandoned(self) -> bool:
-        """Whether nobody waits for it any more."""
+# Pieces of a short list at most; a longer one is halved. Its sums are added up piece by piece at worst.
+CHUNK: Final = 64
+# Pieces at the front that drop_dead() looks at, at most.
+DEAD_WINDOW: Final = 64
 
 
-W = TypeVar("W", bound=Waiting)
-
-
-@dataclass(frozen=True, slots=True)
-class Taken(Generic[W]):
-    """What :meth:`RowQueue.take` took out.
+@dataclass(slots=True)
+class Demand:
+    """What some pieces of work ask for.
 
     Args:
-        batch: To be computed together, the oldest first; empty when nothing is left.
-        expired: Their deadline has passed; to be refused, not computed.
+        pieces: How many.
+        rows: Their rows.
+        lengths: Sum of the lengths of all rows; a row without a length counts as 1.
+        squares: Sum of the squares of these lengths.
     """
 
-    batch: list[W]
-    expired: list[W]
+    pieces: int = 0
+    rows: int = 0
+    lengths: int = 0
+    squares: int = 0
+
+    def add(self, rows: int, length: int, sign: int = 1) -> None:
+        """One piece more, or less."""
+        size = length or 1
+        self.pieces += sign
+        self.rows += sign * rows
+        self.lengths += sign * rows * size
+        self.squares += sign * rows * size * size
+
+    def include(self, other: Demand, sign: int = 1) -> None:
+        """All pieces of *other* more, or less."""
+        self.pieces += sign * other.pieces
+        self.rows += sign * other.rows
+        self.lengths += sign * other.lengths
+        self.squares += sign * other.squares
+
+
+class _Chunk(Generic[W]):
+    """Some neighbours of the queue."""
+
+    __slots__ = ("demand", "urgencies", "works")
+
+    def __init__(self) -> None:
+        self.urgencies: list[float] = []
+        self.works: list[W] = []
+        self.demand = Demand()
 
 
 class RowQueue(Generic[W]):
-    """The oldest goes next, in good company; bounded by rows."""
+    """Work in the order of its urgency, of its coming where that is equal; bounded by rows."""
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
-        self.rows = 0
-        self._waiting: deque[W] = deque()
+        self._chunks: list[_Chunk[W]] = []
+        self._total = Demand()
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._chunks)
+
+    def __len__(self) -> int:
+        """Pieces of work that wait."""
+        return self._total.pieces
+
+    @property
+    def rows(self) -> int:
+        """Rows that wait."""
+        return self._total.rows
 
     def fits(self, rows: int) -> bool:
         """Whether *rows* more may wait; an empty queue takes anything."""
-        return not self._waiting or self.rows + rows <= self.max_rows
+        return not self._chunks or self._total.rows + rows <= self.max_rows
 
-    def push(self, work: W) -> None:
-        """Let *work* wait; the caller has asked :meth:`fits`."""
-        self._waiting.append(work)
-        self.rows += work.rows
+    def push(self, work: W, urgency: float) -> None:
+        """Let *work* wait, the lowest *urgency* first; the caller has asked :meth:`fits`.
 
-    def take(self, max_rows: int, now_s: float) -> Taken[W]:
-        """Take the next batch of at most *max_rows* rows.
-
-        The oldest is always in it, so that nothing starves.  Work that is padded gets companions of
-        nearly its own length, other work those that came next.  Abandoned work is dropped on the
-        way.  Work larger than *max_rows* goes alone.
+        Its ``rows`` and ``length`` must not change while it waits.
         """
-        batch: list[W] = []
-        expired: list[W] = []
-        rows = 0
-        while self._waiting:
-            work = self._waiting[0]
-            live = not work.abandoned()
-            late = live and work.deadline_s is not None and work.deadline_s <= now_s
-            if live and not late:
-                if batch and rows + work.rows > max_rows:
-                    break
-                batch.append(work)
-                rows += work.rows
-            elif late:
-                expired.append(work)
-            self._waiting.popleft()
-            self.rows -= work.rows
-            if rows >= max_rows:
-                break
-            if batch and work.length:
-                batch += self._companions(work, max_rows, now_s)
-                break
-        return Taken(batch, expired)
+        chunks = self._chunks
+        if not chunks:
+            chunks.append(_Chunk())
+        number = len(chunks) - 1
+        # Newcomers mostly are the least urgent: from behind.
+        while number and urgency < chunks[number].urgencies[0]:
+            number -= 1
+        chunk = chunks[number]
+        place = bisect_right(chunk.urgencies, urgency)
+        chunk.urgencies.insert(place, urgency)
+        chunk.works.insert(place, work)
+        chunk.demand.add(work.rows, work.length)
+        self._total.add(work.rows, work.length)
+        if len(chunk.works) > CHUNK:
+            self._halve(number)
 
-    def _companions(self, oldest: W, max_rows: int, now_s: float) -> list[W]:
-        """Take out what goes with *oldest*: the nearest in length, while padding stays small."""
-        window = list(islice(self._waiting, COMPANION_WINDOW))
-        rows, longest, filled = oldest.rows, oldest.length, oldest.rows * oldest.length
-        chosen: dict[int, W] = {}
-        for work in sorted(window, key=lambda work: abs(work.length - oldest.length)):
-            if work.abandoned() or (work.deadline_s is not None and work.deadline_s <= now_s):
-                continue  # dropped when it is the oldest
-            total = rows + work.rows
-            longer = max(longest, work.length)
-            fuller = filled + work.rows * work.length
-            if total > max_rows or fuller < (1 - MAX_PADDING) * longer * total:
+    def first(self) -> W | None:
+        """The most urgent."""
+        return self._chunks[0].works[0] if self._chunks else None
+
+    def window(self, count: int) -> list[W]:
+        """The *count* most urgent, in order; they stay."""
+        found: list[W] = []
+        for chunk in self._chunks:
+            found += chunk.works[: count - len(found)]
+            if len(found) >= count:
                 break
-            rows, longest, filled = total, longer, fuller
-            chosen[id(work)] = work
-        if chosen:
-            for _ in window:
-                self._waiting.popleft()
-            self._waiting.extendleft(work for work in reversed(window) if id(work) not in chosen)
-            self.rows -= rows - oldest.rows
-        return list(chosen.values())
+        return found
+
+    def remove(self, works: Sequence[W]) -> None:
+        """Take *works* out; the nearer they are to the front, the quicker.
+
+        Raises:
+            KeyError: Some do not wait here; the others are out.
+        """
+        wanted = {id(work) for work in works}
+        number = 0
+        while wanted and number < len(self._chunks):
+            chunk = self._chunks[number]
+            places = []
+            for place, work in enumerate(chunk.works):
+                if id(work) in wanted:
+                    wanted.discard(id(work))
+                    places.append(place)
+                    if not wanted:
+                        break
+            self._take_out(chunk, places)
+            if chunk.works:
+                number += 1
+            else:
+                del self._chunks[number]
+        if wanted:
+            raise KeyError(f"{len(wanted)} of {len(works)} pieces of work do not wait here")
+
+    def drop_dead(self, now_s: float) -> list[W]:
+        """Take out what is abandoned or expired among the :data:`DEAD_WINDOW` most urgent.
+
+        As long as all of these are dead it goes on, so that the first one lives.
+
+        Returns:
+            What has expired and is still wanted; to be refused.
+        """
+        expired: list[W] = []
+        while self._chunks:
+            dead = []
+            window = self.window(DEAD_WINDOW)
+            for work in window:
+                if work.abandoned():
+                    dead.append(work)
+                elif work.deadline_s is not None and work.deadline_s <= now_s:
+                    dead.append(work)
+                    expired.append(work)
+            if dead:
+                self.remove(dead)
+            if len(dead) < len(window):
+                break
+        return expired
 
     def drop_abandoned(self) -> None:
         """Forget the work that nobody waits for any more; looks at all that waits."""
-        self._waiting = deque(work for work in self._waiting if not work.abandoned())
-        self.rows = sum(work.rows for work in self._waiting)
+        for chunk in self._chunks:
+            self._take_out(
+                chunk, [place for place, work in enumerate(chunk.works) if work.abandoned()]
+            )
+        self._chunks = [chunk for chunk in self._chunks if chunk.works]
+
+    def evict(self, rows: int, priority: int) -> list[W]:
+        """Make room for *rows* rows of *priority* at the cost of less important work.
+
+        The least urgent goes first, and only what has a lower priority, that is a higher number.
+
+        Returns:
+            What was taken out, to be refused; nothing if that would not make room enough.
+        """
+        missing = self._total.rows + rows - self.max_rows
+        if missing <= 0:
+            return []
+        victims: list[W] = []
+        for work in self._backwards():
+            if work.priority > priority:
+                victims.append(work)
+                missing -= work.rows
+                if missing <= 0 or len(victims) == self._total.pieces:
+                    self.remove(victims)
+                    return victims
+        return []
+
+    def ahead(self, urgency: float) -> Demand:
+        """What goes before a newcomer of that *urgency*."""
+        behind = Demand()
+        for chunk in reversed(self._chunks):
+            if chunk.urgencies[0] > urgency:
+                behind.include(chunk.demand)
+                continue
+            for place in range(bisect_right(chunk.urgencies, urgency), len(chunk.works)):
+                work = chunk.works[place]
+                behind.add(work.rows, work.length)
+            break
+        total = self._total
+        return Demand(
+            total.pieces - behind.pieces,
+            total.rows - behind.rows,
+            total.lengths - behind.lengths,
+            total.squares - behind.squares,
+        )
+
+    def rows_ahead(self, urgency: float) -> int:
+        """Rows that go before a newcomer of that *urgency*."""
+        return self.ahead(urgency).rows
 
     def clear(self) -> list[W]:
-        """Take out everything."""
-        rest = list(self._waiting)
-        self._waiting.clear()
-        self.rows = 0
+        """Take out everything, the most urgent first."""
+        rest = [work for chunk in self._chunks for work in chunk.works]
+        self._chunks.clear()
+        self._total = Demand()
         return rest
+
+    def _backwards(self) -> Iterator[W]:
+        for chunk in reversed(self._chunks):
+            yield from reversed(chunk.works)
+
+    def _take_out(self, chunk: _Chunk[W], places: list[int]) -> None:
+        """Take the pieces at *places*, in rising order, out of *chunk*."""
+        for place in reversed(places):
+            work = chunk.works[place]
+            chunk.demand.add(work.rows, work.length, -1)
+            self._total.add(work.rows, work.length, -1)
+            del chunk.works[place], chunk.urgencies[place]
+
+    def _halve(self, number: int) -> None:
+        chunk, later = self._chunks[number], _Chunk[W]()
+        middle = len(chunk.works) // 2
+        later.urgencies, later.works = chunk.urgencies[middle:], chunk.works[middle:]
+        for work in later.works:
+            later.demand.add(work.rows, work.length)
+        del chunk.urgencies[middle:], chunk.works[middle:]
+        chunk.demand.include(later.demand, -1)
+        self._chunks.insert(number + 1, later)

@@ -1,101 +1,48 @@
 """Late binding: an idle instance takes what waits.
 
 Work waits in a queue; each instance is a thread that takes the next batch the moment it is free,
-without going through the event loop, so that a busy loop never leaves a core idle.  No timer: a
-batch grows while the instances are busy.  This is the only file of the folder that knows threads
-and asyncio.
+without going through the event loop, so that a busy loop never leaves a core idle.  Which pieces make
+that batch, and whether it is worth while to wait for more, is the policy's to say; a batch grows until
+its instance has a core.  Threads and the event loop meet here and nowhere else in the folder.
 
-A batch that fails is split in halves until the guilty rows stand alone; the others get answers.
-Whatever a model raises, its instance lives on and everybody who waits is told.
+Nothing runs while nothing is asked: instances sleep, and there is no timer but while a batch that takes
+long is under way, to see whether anybody still wants it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Sequence
+from typing import cast
 
-from augury.batching.merge import (
-    gather_outputs,
-    group_alike,
-    merge_columns,
-    padding_ratio,
-    split_outputs,
+from augury.batching.budget import CpuBudget, Grant, Share
+from augury.batching.cost import CostModel
+from augury.batching.execution import Execution, Ledger, RunBatch, inline_failure, wrong_rows
+from augury.batching.inline import InlineGate
+from augury.batching.journal import Journal
+from augury.batching.merge import merge_columns
+from augury.batching.policies.base import BatchDone, BatchPolicy, Choice, Load
+from augury.batching.waiting_room import WaitingRoom
+from augury.batching.watch import INTERVAL_S, Watch
+from augury.batching.work import (
+    Delivery,
+    RowErrors,
+    Work,
+    WorkResult,
+    deliver,
+    public_error,
 )
-from augury.batching.queue import RowQueue
 from augury.core.clock import Clock
-from augury.core.errors import (
-    AuguryError,
-    DeadlineExceeded,
-    Overloaded,
-    RuntimeFailed,
-    Unavailable,
-)
-from augury.core.tensor import Array, Columns, Ragged, take_rows
+from augury.core.errors import Unavailable
+from augury.core.tensor import Array, Columns, Ragged
 from augury.observe.logs import get_logger
 from augury.observe.metrics import VersionMetrics
 
-RowErrors = dict[int, AuguryError]
-# Computes a merged batch: columns and their row count to outputs and the rows that were refused.
-RunBatch = Callable[[dict[str, Array], int], tuple[dict[str, Array], RowErrors]]
-
-# A full queue is searched for abandoned work at most this often: the search takes 0.1 ms for 1,000
-# pieces, and refusing must stay cheap when many are refused.
-SWEEP_INTERVAL_S: Final = 0.01
+__all__ = ["RowErrors", "RunBatch", "Scheduler", "Work", "WorkResult", "public_error"]
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class WorkResult:
-    """What became of a piece of work.
-
-    Args:
-        outputs: Arrays with as many rows as the work, read-only; views into the batch's arrays.
-            Empty when no row has an answer.
-        errors: Row to why it has no answer.
-        queue_s: Seconds that the work waited.
-        runtime_s: Seconds that its batch took.
-    """
-
-    outputs: dict[str, Array]
-    errors: RowErrors
-    queue_s: float
-    runtime_s: float
-
-
-@dataclass(slots=True, eq=False)
-class Work:
-    """Rows of one request that are computed together.
-
-    Args:
-        columns: The rows' tensors, as the runtime wants them but for padding.
-        rows: How many.
-        future: Gets the :class:`WorkResult` or the error; cancelled when nobody waits any more.
-        deadline_s: Monotonic time after which nobody wants the answer.
-        enqueued_s: Set by the scheduler.
-        length: Size of the longest ragged row; 0 when no column is ragged.
-    """
-
-    columns: Columns
-    rows: int
-    future: asyncio.Future[WorkResult]
-    deadline_s: float | None = None
-    enqueued_s: float = field(default=0.0, init=False)
-    length: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        ragged = (column for column in self.columns.values() if isinstance(column, Ragged))
-        self.length = max((len(row) for column in ragged for row in column.rows), default=0)
-
-    def abandoned(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self.future.done()
-
-
-Delivery = tuple[Work, WorkResult | AuguryError]
 
 
 class Scheduler:
@@ -104,11 +51,17 @@ class Scheduler:
     Args:
         name: For the threads' names and messages.
         run: Computes one merged batch; called from *instances* threads at once.
+        policy: Decides when waiting rows become a batch.
+        cost: Learns what batches take; the policy may hold the same.
         instances: Batches that may be under way at once.
+        threads: Cores that each of them takes.
         max_rows: Rows of a batch at most.
         max_queue_rows: Rows that may wait; more is refused.
         clock: Monotonic time.
         metrics: Where batches are counted.
+        budget: Cores shared with other models; ``None``: nothing is shared.
+        inline: Whether batches are computed on the event loop; ``None``: never.
+        default_deadline_s: Seconds that work without a deadline has; ``None``: as many as it takes.
     """
 
     def __init__(
@@ -116,68 +69,160 @@ class Scheduler:
         name: str,
         run: RunBatch,
         *,
+        policy: BatchPolicy,
+        cost: CostModel,
         instances: int,
         max_rows: int,
         max_queue_rows: int,
         clock: Clock,
         metrics: VersionMetrics,
+        threads: int = 1,
+        budget: CpuBudget | None = None,
+        inline: InlineGate | None = None,
+        default_deadline_s: float | None = None,
     ) -> None:
         self.max_rows = max_rows
+        self.cost = cost
+        self.journal = Journal()
         self._name = name
         self._run = run
         self._clock = clock
         self._metrics = metrics
-        self._queue: RowQueue[Work] = RowQueue(max_queue_rows)
-        self._changed = threading.Condition()
+        self._ledger = Ledger(metrics, self.journal)
+        self._room = WaitingRoom(
+            name,
+            policy,
+            cost,
+            max_rows=max_rows,
+            max_queue_rows=max_queue_rows,
+            default_deadline_s=default_deadline_s,
+            ledger=self._ledger,
+        )
+        self._queue = self._room.queue
+        self._changed = threading.Condition(threading.Lock())
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._next_sweep_s = 0.0
-        self._row_seconds = 0.0  # smoothed; only for the hint in Retry-After
-        self._instances = instances
+        self._sleeping = 0  # instances that wait to be notified
+        self._free_at_s: dict[int, float] = {}  # of the instances that are busy
+        self._inline = inline or InlineGate(False, 0.0, max_rows)
+        self._budget = budget
+        self._cores = threads
+        self._share: Share | None = None
+        self._executions = [
+            Execution(
+                name, run, cost=cost, clock=clock, ledger=self._ledger, hand_over=self._hand_over
+            )
+            for _ in range(instances)
+        ]
+        self._watch = Watch(
+            name, self._executions, lambda: bool(self._queue), clock=clock, ledger=self._ledger
+        )
         self._threads: list[threading.Thread] = []
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that wait now."""
+        return self._queue.rows
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the instances; answers are delivered on *loop*."""
         self._loop = loop
-        for number in range(self._instances):
+        if self._budget is not None:
+            # What was calibrated, until it has run.
+            lone_s = self.cost.predict(1, 1) if self.cost.known else 0.0
+            self._share = self._budget.open(self._name, lone_s)
+        self._inline.look(self.cost, self._clock.monotonic())
+        for number in range(len(self._executions)):
             thread = threading.Thread(
-                target=self._serve, name=f"augury-{self._name}-{number}", daemon=True
+                target=self._serve,
+                args=(number,),
+                name=f"augury-{self._name}-{number}",
+                daemon=True,
             )
             thread.start()
             self._threads.append(thread)
 
     def submit(self, works: Sequence[Work]) -> None:
-        """Let *works* wait for an idle instance.
+        """Let *works* wait for an idle instance; on the event loop.
 
         Raises:
-            Overloaded: As many rows wait as may; none of *works* was taken.
+            Overloaded: As many rows wait as may, or one of *works* cannot be in time; none of them was
+                taken.
             Unavailable: The scheduler is closed.
         """
         if not works:
             return
         now_s = self._clock.monotonic()
-        rows = sum(work.rows for work in works)
         with self._changed:
             if self._closed:
-                raise Unavailable(f"{self._name} is being unloaded; ask again")
-            if not self._queue.fits(rows) and now_s >= self._next_sweep_s:
-                self._next_sweep_s = now_s + SWEEP_INTERVAL_S
-                self._queue.drop_abandoned()
-            if not self._queue.fits(rows):
-                # One second at least: a finer hint would only synchronise the callers.
-                wait_s = max(1.0, self._queue.rows * self._row_seconds / self._instances)
-                raise Overloaded(
-                    f"{self._queue.rows} rows wait for {self._name}, the limit is "
-                    f"{self._queue.max_rows} ([batching] max_queue_rows); retry later",
-                    waiting_rows=self._queue.rows,
-                    limit_rows=self._queue.max_rows,
-                    retry_after_s=round(wait_s, 1),
-                )
-            for work in works:
-                work.enqueued_s = now_s
-                self._queue.push(work)
-            self._metrics.queue_changed(self._queue.rows)
-            self._changed.notify(min(len(works), self._instances))
+                raise self._unloaded()
+            try:
+                told = self._room.take_in(works, self._load(now_s), now_s)
+            finally:
+                self._metrics.queue_changed(self._queue.rows)
+            if self._sleeping:
+                self._changed.notify(min(len(works), self._sleeping))
+        if told:
+            deliver(told)
+        # Of quick batches, what nobody wants any more is over before it could be stopped.
+        if not 0.0 < self._room.batch_s < INTERVAL_S and self._loop is not None:
+            self._watch.begin(self._loop)
+
+    def try_inline(
+        self, columns: Columns, rows: int, deadline_s: float | None = None
+    ) -> WorkResult | None:
+        """Compute *rows* at once, on the event loop, if that is cheaper than handing them over.
+
+        Args:
+            columns: As of a piece of work.
+            rows: How many.
+            deadline_s: Monotonic time after which nobody wants the answer.
+
+        Returns:
+            The answer; ``None``: to be submitted, since the model is too slow for this, something of it
+            waits or is under way, or some of the rows fail and the good ones are to be found out.
+
+        Raises:
+            AuguryError: What a lone piece of work gets that fails.
+        """
+        gate = self._inline
+        # Only the loop fills the queue, and nobody else begins what is not in it: no lock is needed.
+        if rows > gate.rows or self._free_at_s or self._queue.rows or self._closed:
+            return None
+        inputs = cast("dict[str, Array]", columns)
+        for column in columns.values():
+            if column.__class__ is Ragged:
+                if not gate.always:
+                    return None  # what it costs depends on the length
+                inputs = merge_columns([columns])
+                break
+        started_s = self._clock.monotonic()
+        if deadline_s is not None and deadline_s <= started_s:
+            return None
+        outputs: dict[str, Array] = {}
+        try:
+            computed, errors = self._run(inputs, rows, None)
+            for name, array in computed.items():
+                if not array.ndim or len(array) != rows:
+                    raise wrong_rows(name, array, rows, self._name)
+                # A view is made read-only, not the array: a runtime may answer with one of its own.
+                outputs[name] = view = array[:]
+                view.setflags(write=False)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a model may even call sys.exit()
+            runtime_s = self._clock.monotonic() - started_s
+            self._ledger.dispatched(inline_failure(rows, started_s, runtime_s), ())
+            if rows > 1:
+                return None
+            raise public_error(error, self._name) from None
+        now_s = self._clock.monotonic()
+        runtime_s = now_s - started_s
+        self._ledger.inlined(started_s, rows, runtime_s)
+        if gate.ran(runtime_s, now_s):
+            with self._changed:
+                self._room.learn(BatchDone(rows, 1, math.nan, runtime_s, 0.0))
+        return WorkResult(outputs, errors, 0.0, runtime_s)
 
     async def close(self) -> None:
         """Finish what waits, then stop the instances."""
@@ -187,153 +232,105 @@ class Scheduler:
         loop = asyncio.get_running_loop()
         for thread in self._threads:
             await loop.run_in_executor(None, thread.join)
+        self._watch.end()
+        if self._budget is not None and self._share is not None:
+            self._budget.close(self._share)
+            self._share = None
         # Nothing, unless the instances could not be started.
-        error = Unavailable(f"{self._name} is being unloaded; ask again")
-        _deliver([(work, error) for work in self._queue.clear()])
+        error = self._unloaded()
+        deliver([(work, error) for work in self._queue.clear()])
 
-    def _serve(self) -> None:
-        """Take, run, deliver, until closed and empty; the body of an instance's thread."""
-        while True:
-            with self._changed:
-                while not self._queue:
-                    if self._closed:
-                        return
-                    self._changed.wait()
-                taken = self._queue.take(self.max_rows, self._clock.monotonic())
-                self._metrics.queue_changed(self._queue.rows)
-            late = f"the deadline passed while the request waited for {self._name}"
-            self._hand_over([(work, DeadlineExceeded(late)) for work in taken.expired])
-            try:
-                self._compute(taken.batch)
-            except BaseException as error:  # noqa: BLE001 - nobody waits for a thread that has died
-                failed = public_error(error, self._name)
-                self._hand_over([(work, failed) for work in taken.batch])
+    def _load(self, now_s: float) -> Load:
+        busy = self._free_at_s
+        if not busy:
+            return Load(len(self._executions))
+        return Load(
+            len(self._executions), tuple(sorted([max(now_s, at_s) for at_s in busy.values()]))
+        )
+
+    def _unloaded(self) -> Unavailable:
+        return Unavailable(f"{self._name} is being unloaded; ask again")
+
+    # What follows is done by the instances' threads.
+
+    def _serve(self, number: int) -> None:
+        """Take, run, deliver, until closed and empty."""
+        execution = self._executions[number]
+        look_again_s: float | None = None
+        while self._work_waits(look_again_s):
+            # A core first: the batch grows until it can begin.
+            grant = self._take_cores()
+            choice, told = self._choose(number)
+            look_again_s = choice.look_again_s if not choice.batch else None
+            self._hand_over(told)
+            if choice.batch:
+                try:
+                    execution.compute(choice.batch, choice.reason)
+                except BaseException as error:  # noqa: BLE001 - nobody waits for a dead thread
+                    failed = public_error(error, self._name)
+                    self._hand_over([(work, failed) for work in choice.batch])
+                finally:
+                    execution.under_way = None
+            self._give_cores_back(grant, ran=bool(choice.batch))
+            if choice.batch:
+                self._finish(number)
+
+    def _work_waits(self, look_again_s: float | None) -> bool:
+        """Sleep until something waits, or *look_again_s* has come; false: closed and empty."""
+        with self._changed:
+            if look_again_s is not None and not self._closed:
+                self._sleep(max(0.0, look_again_s - self._clock.monotonic()))
+            while not self._queue:
+                if self._closed:
+                    return False
+                self._sleep(None)
+            return True
+
+    def _sleep(self, timeout_s: float | None) -> None:
+        self._sleeping += 1
+        self._changed.wait(timeout_s)
+        self._sleeping -= 1
+
+    def _take_cores(self) -> Grant | None:
+        if self._budget is None or self._share is None:
+            return None
+        return self._budget.take(self._share, self._cores)
+
+    def _give_cores_back(self, grant: Grant | None, *, ran: bool) -> None:
+        if self._budget is not None and grant is not None:
+            self._budget.give_back(grant, ran=ran)
+
+    def _choose(self, number: int) -> tuple[Choice[Work], list[Delivery]]:
+        """What this instance is to do, and who is to be told that there is no time for them."""
+        with self._changed:
+            now_s = self._clock.monotonic()
+            choice, told = self._room.call_next(self._load(now_s), now_s, closing=self._closed)
+            if choice.batch:
+                rows = sum([work.rows for work in choice.batch])
+                length = max([work.length for work in choice.batch])
+                predicted_s = self.cost.predict(rows, length)
+                # NaN while nothing is known: free any moment.
+                self._free_at_s[number] = now_s + max(0.0, predicted_s)
+                if self._queue and self._sleeping:
+                    self._changed.notify()  # this one is busy now, the rest is another's
+            self._metrics.queue_changed(self._queue.rows)
+        return choice, told
+
+    def _finish(self, number: int) -> None:
+        """This instance is idle again; what it has computed is learnt."""
+        done = self._executions[number].done
+        with self._changed:
+            del self._free_at_s[number]
+            for batch in done:
+                self._room.learn(batch)
+            self._inline.look(self.cost, self._clock.monotonic())
+        done.clear()
 
     def _hand_over(self, deliveries: Sequence[Delivery]) -> None:
         if not deliveries:
             return
         assert self._loop is not None  # noqa: S101 - start() set it before any thread ran
         try:
-            self._loop.call_soon_threadsafe(_deliver, deliveries)
+            self._loop.call_soon_threadsafe(deliver, deliveries)
         except RuntimeError:
             _log.warning("answers dropped: the event loop is closed", works=len(deliveries))
-
-    def _compute(self, works: Sequence[Work]) -> None:
-        """Run *works* as one batch, or in parts if it fails, and hand the answers over."""
-        if not works:
-            return
-        started_s = self._clock.monotonic()
-        parts = [work.columns for work in works]
-        counts = [work.rows for work in works]
-        rows = sum(counts)
-        try:
-            merged = merge_columns(parts)
-            ratio = padding_ratio(parts, merged)
-            outputs, errors = self._run_checked(merged, rows)
-        except BaseException as error:  # noqa: BLE001 - a model may even call sys.exit()
-            self._isolate(works, error)
-            return
-        runtime_s = self._clock.monotonic() - started_s
-        queue_s = [started_s - work.enqueued_s for work in works]
-        self._row_seconds += 0.1 * (runtime_s / rows - self._row_seconds)
-        start = 0
-        deliveries: list[Delivery] = []
-        for work, part, waited_s in zip(
-            works, split_outputs(outputs, counts), queue_s, strict=True
-        ):
-            own: RowErrors = {}
-            if errors:
-                own = {
-                    row: errors[start + row] for row in range(work.rows) if start + row in errors
-                }
-            deliveries.append((work, WorkResult(part, own, waited_s, runtime_s)))
-            start += work.rows
-        # Counted first: who has an answer finds it in the metrics.
-        self._metrics.batch_done(
-            rows=rows, padding_ratio=ratio, queue_s=queue_s, runtime_s=runtime_s
-        )
-        self._hand_over(deliveries)
-
-    def _run_checked(
-        self, merged: dict[str, Array], rows: int
-    ) -> tuple[dict[str, Array], RowErrors]:
-        outputs, errors = self._run(merged, rows)
-        for name, array in outputs.items():
-            if array.ndim == 0 or len(array) != rows:
-                got = len(array) if array.ndim else "no batch axis"
-                raise RuntimeFailed(
-                    f"{self._name} answered {got} rows of output {name!r} for {rows} rows of input",
-                    output=name,
-                )
-        return outputs, errors
-
-    def _isolate(self, works: Sequence[Work], error: BaseException) -> None:
-        """Run the parts of a failed batch on their own, down to single rows."""
-        if len(works) == 1:
-            work = works[0]
-            rescued = self._rescue_rows(work) if work.rows > 1 else None
-            self._hand_over([(work, rescued or public_error(error, self._name))])
-            return
-        # Where the size of an input is open, rows of one size are computed together.
-        groups = group_alike([work.columns for work in works])
-        if len(groups) == 1:
-            middle = len(works) // 2
-            groups = [list(range(middle)), list(range(middle, len(works)))]
-        for group in groups:
-            # Each part costs a run, so those who have gone meanwhile are left out.
-            live = [works[position] for position in group if not works[position].abandoned()]
-            self._compute(live)
-
-    def _rescue_rows(self, work: Work) -> WorkResult:
-        """Answer the good rows of *work*, whose rows cannot all be computed together."""
-        started_s = self._clock.monotonic()
-        errors: RowErrors = {}
-        answers: list[tuple[Sequence[int], dict[str, Array]]] = []
-        middle = work.rows // 2
-        for half in (range(middle), range(middle, work.rows)):
-            self._bisect(work.columns, half, answers, errors)
-        outputs = gather_outputs(answers, work.rows)
-        runtime_s = self._clock.monotonic() - started_s
-        return WorkResult(outputs, errors, started_s - work.enqueued_s, runtime_s)
-
-    def _bisect(
-        self,
-        columns: Columns,
-        rows: range,
-        answers: list[tuple[Sequence[int], dict[str, Array]]],
-        errors: RowErrors,
-    ) -> None:
-        part = {
-            name: take_rows(column, slice(rows.start, rows.stop))
-            for name, column in columns.items()
-        }
-        try:
-            outputs, refused = self._run_checked(merge_columns([part]), len(rows))
-        except BaseException as error:  # noqa: BLE001 - as above
-            if len(rows) == 1:
-                errors[rows.start] = public_error(error, self._name)
-                return
-            middle = len(rows) // 2
-            self._bisect(columns, rows[:middle], answers, errors)
-            self._bisect(columns, rows[middle:], answers, errors)
-            return
-        answers.append((rows, outputs))
-        errors.update((rows[row], reason) for row, reason in refused.items())
-
-
-def public_error(error: BaseException, name: str) -> AuguryError:
-    """*error* as the caller of model *name* may see it; a stranger's exception may quote the input."""
-    if isinstance(error, AuguryError):
-        return error
-    _log.error("model raised", model=name, exc_info=error)
-    return RuntimeFailed(f"{name} raised {type(error).__name__}; the server's log tells more")
-
-
-def _deliver(deliveries: Sequence[Delivery]) -> None:
-    for work, result in deliveries:
-        if work.future.done():
-            continue
-        if isinstance(result, AuguryError):
-            work.future.set_exception(result)
-        else:
-            work.future.set_result(result)

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 from augury.core.errors import AuguryError
 from augury.core.tensor import Array
+
+
+class Priority(IntEnum):
+    """How urgent a request is; the lowest number goes first."""
+
+    HIGH = 0
+    NORMAL = 1
+    LOW = 2
 
 
 @dataclass(slots=True)
@@ -25,6 +34,7 @@ class InferRequest:
         deadline_s: Monotonic time after which the answer is of no use; ``None`` for never.
         use_cache: Whether the answer may come out of the cache, and be kept there.
         refresh: With *use_cache*, whether it is computed anew all the same, and then kept.
+        priority: Who goes first where rows wait; bulk work is LOW.
     """
 
     model: str
@@ -37,6 +47,7 @@ class InferRequest:
     deadline_s: float | None = None
     use_cache: bool = True
     refresh: bool = False
+    priority: Priority = Priority.NORMAL
 
 
 @dataclass(slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from augury.core.errors import InvalidInput, MissingInput, ShapeMismatch, UnknownInput, WrongType
 from augury.core.tensor import NUMPY_DTYPES, Array, datatype_of
@@ -38,10 +39,18 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Inputs and outputs of a model, in the model's order."""
+    """Inputs and outputs of a model, in the model's order.
+
+    Args:
+        inputs: What goes in.
+        outputs: What comes out.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    # What is derived from the signature once and kept with it, by whoever derives it: the dialects'
+    # decoders.  No part of what it says.
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def input(self, name: str) -> TensorSpec | None:
         """The input called *name*, or ``None``."""
@@ -64,16 +73,14 @@ class Signature:
             ShapeMismatch: A shape that is not the signature's.
             InvalidInput: No rows, or inputs of different row counts.
         """
-        for name in inputs:
-            if self.input(name) is None:
-                raise UnknownInput(
-                    f"unknown input {name!r}; the model's inputs are: {self._input_names()}",
-                    input=name,
-                )
+        # With as many inputs as there are, one that is unknown leaves another one missing.
+        if len(inputs) != len(self.inputs):
+            self._refuse_unknown(inputs)
         rows = -1
         for spec in self.inputs:
             array = inputs.get(spec.name)
             if array is None:
+                self._refuse_unknown(inputs)
                 raise MissingInput(
                     f"input {spec.name!r} is missing; the model's inputs are: {self._input_names()}",
                     input=spec.name,
@@ -85,7 +92,7 @@ class Signature:
                 )
             if not spec.fits(array.shape):
                 raise ShapeMismatch(input=spec.name, got=array.shape, want=(-1, *spec.shape))
-            if rows not in (-1, len(array)):
+            if rows != len(array) and rows != -1:
                 raise InvalidInput(
                     f"input {spec.name!r} has {len(array)} rows, the inputs before it have {rows}",
                     input=spec.name,
@@ -94,6 +101,14 @@ class Signature:
         if rows < 1:
             raise InvalidInput("the request has no rows; send at least one")
         return rows
+
+    def _refuse_unknown(self, inputs: Mapping[str, Array]) -> None:
+        for name in inputs:
+            if self.input(name) is None:
+                raise UnknownInput(
+                    f"unknown input {name!r}; the model's inputs are: {self._input_names()}",
+                    input=name,
+                )
 
     def _input_names(self) -> str:
         return ", ".join(spec.name for spec in self.inputs)

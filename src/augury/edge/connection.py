@@ -4,6 +4,10 @@ Bounds: a client may take so long over its headers or a pause in its body, and i
 large; the server looks after the time once a second, which costs a request nothing.  End: while the
 server drains, the last request of each connection is told "connection: close", and an idle connection
 is closed only when nothing waits to be read on it.
+
+A short cut: a request that came whole in one read may be answered at once, where the application can
+do that without waiting; then there is no task and no exchange of messages, and one write.  The
+application decides, by the same code as always; all else goes uvicorn's way.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import (
@@ -22,6 +26,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from augury.core.errors import AuguryError, InvalidInput, MalformedBody
 from augury.edge.health import Drain
+from augury.protocols.asgi import Answer, Scope
 from augury.protocols.native.errors import CONTENT_TYPE, problem_body
 
 # A connection that is to be closed may be quiet for so long, before it counts as idle.
@@ -34,17 +39,49 @@ class HeadersTooLarge(InvalidInput):
     code, title, status = "headers_too_large", "Headers too large", 431
 
 
+class SupportsClose(Protocol):
+    """What a request holds while it is answered."""
+
+    def close(self) -> None:
+        """Give it back; once is enough."""
+
+
+class Application(Protocol):
+    """An ASGI application that can answer some requests at once."""
+
+    def answer_now(self, scope: Scope, body: bytes) -> Answer | SupportsClose | None:
+        """The answer to a request that has come whole.
+
+        Else the application is to be called with *scope*, and what is returned to be closed when that
+        is over.
+        """
+
+
 class Connection(HttpToolsProtocol):
     """One client's connection.
 
     Args:
+        application: Asked first; ``None``: all requests go uvicorn's way.
         drain: Once begun, each connection ends with its next answer.
         max_header_bytes: Request line and headers may have so many bytes; what arrives in one read
             (up to 256 KiB) is looked at afterwards.
         **uvicorn: What uvicorn gives to its protocols.
     """
 
-    def __init__(self, *, drain: Drain, max_header_bytes: int, **uvicorn: Any) -> None:
+    def __init__(
+        self,
+        *,
+        drain: Drain,
+        max_header_bytes: int,
+        application: Application | None = None,
+        **uvicorn: Any,
+    ) -> None:
+        self._application = application
+        # The request that is being read, as long as all of it may come in one read.
+        self._held: tuple[RequestResponseCycle, Any] | None = None
+        self._reading = False
+        # Since when the connection has nothing to do; None while it has.
+        self._idle_since_s: float | None = None
         self._drain = drain
         self._max_header_bytes = max_header_bytes
         self._header_bytes = 0
@@ -63,7 +100,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._heard_s = self.loop.time()
         self._read_bytes = len(data)
-        self._unset_keepalive_if_required()
+        self._idle_since_s = None
+        self._reading = self._application is not None
         rest = data
         try:
             while rest:
@@ -74,6 +112,9 @@ class Connection(HttpToolsProtocol):
                     rest = self._declined(rest[offer.args[0] :])
         except httptools.HttpParserError:
             self._refuse(MalformedBody("the request is not valid HTTP/1.1"))
+        self._reading = False
+        if self._held is not None:
+            self._begin_held()
         if self._head_begun:
             self._header_bytes += len(data)
             if self._header_bytes > self._max_header_bytes and not self.transport.is_closing():
@@ -100,6 +141,59 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
             if previous is not None and not previous.response_started:
                 previous.keep_alive = True  # pipelined: only the last answer may close
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        # Where another protocol is offered, the parser says so before the body.
+        if self._held is not None and not self.parser.should_upgrade():
+            self._answer_held()
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but for a timer each time: :meth:`end_if_stalled` looks after idle ones."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._idle_since_s = self.loop.time()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._reading and cycle.more_body:
+            self._held = (cycle, app)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _begin_held(self, holds: SupportsClose | None = None) -> None:
+        """Call the application, as uvicorn does when a request's head has come."""
+        assert self._held is not None  # noqa: S101 - the caller looked
+        (cycle, app), self._held = self._held, None
+        task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        if holds is not None:  # a task that is cancelled before it begins closes nothing itself
+            task.add_done_callback(lambda _: holds.close())
+
+    def _answer_held(self) -> None:
+        """Answer the request that is held, which has come whole, or call the application."""
+        assert self._held is not None  # noqa: S101 - the caller looked
+        assert self._application is not None  # noqa: S101 - else nothing is held
+        cycle = self._held[0]
+        # These need more than one write, or must wait for it.
+        if cycle.waiting_for_100_continue or self.flow.write_paused or self.flow.read_paused:
+            self._begin_held()
+            return
+        answer = self._application.answer_now(cast(Scope, cycle.scope), bytes(cycle.body))
+        if not isinstance(answer, Answer):
+            self._begin_held(answer)
+            return
+        self._held = None
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(_response(answer, keep_alive=cycle.keep_alive))
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _declined(self, rest: bytes) -> bytes:
         """Go on in HTTP/1.1 with a client that offers another protocol, as Java's does each time.
@@ -160,6 +254,9 @@ class Connection(HttpToolsProtocol):
         elif self._head_since_s is not None:
             if now_s - self._head_since_s > timeout_s:
                 self.transport.close()
+        elif self._idle_since_s is not None:
+            if now_s - self._idle_since_s > self.timeout_keep_alive:
+                self.transport.close()
         elif self.cycle.more_body and now_s - self._heard_s > timeout_s:
             self.transport.close()
 
@@ -182,6 +279,19 @@ class Connection(HttpToolsProtocol):
             cast("socket.socket", self.transport.get_extra_info("socket")), select.POLLIN
         )
         return bool(asked.poll(0))
+
+
+def _response(answer: Answer, *, keep_alive: bool) -> bytes:
+    """The bytes of a whole response."""
+    parts = [
+        STATUS_LINE[answer.status],
+        b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.content_type, len(answer.body)),
+    ]
+    parts += [b"%b: %b\r\n" % header for header in answer.headers]
+    if not keep_alive:
+        parts.append(b"connection: close\r\n")
+    parts += [b"\r\n", answer.body]
+    return b"".join(parts)
 
 
 class _BodyParser:

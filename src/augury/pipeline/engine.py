@@ -15,8 +15,14 @@ from typing import Any, cast
 
 from augury.cache.stored import StoredRows
 from augury.core.clock import Clock
-from augury.core.errors import DeadlineExceeded, InvalidInput, TooLarge, Unavailable
-from augury.core.request import InferRequest, InferResponse
+from augury.core.errors import (
+    AuguryError,
+    DeadlineExceeded,
+    InvalidInput,
+    TooLarge,
+    Unavailable,
+)
+from augury.core.request import InferRequest, InferResponse, Timing
 from augury.core.signature import Signature
 from augury.core.tensor import Array
 from augury.lifecycle.handle import Handle
@@ -143,22 +149,7 @@ class Engine:
             As :meth:`infer`.
         """
         started_s = self._clock.monotonic()
-        rows = servable.signature.validate(request.inputs)
-        if rows > self._max_rows:
-            raise TooLarge(
-                f"{rows} rows in one request, the limit is {self._max_rows} (max_request_rows); "
-                "send several requests",
-                rows=rows,
-                limit=self._max_rows,
-            )
-        for name in request.outputs:
-            if servable.signature.output(name) is None:
-                known = ", ".join(spec.name for spec in servable.signature.outputs)
-                raise InvalidInput(
-                    f"unknown output {name!r}; the model's outputs are: {known}", output=name
-                )
-        if request.deadline_s is not None and request.deadline_s <= started_s:
-            raise DeadlineExceeded("the deadline had passed when the request came; allow more time")
+        rows = self._checked(servable, request, started_s)
         if servable.joins is None:
             answering = self._answer(servable, request, rows, keys)
         else:
@@ -176,6 +167,79 @@ class Engine:
                 ) from None
         response.timing.total_s = self._clock.monotonic() - started_s
         return response
+
+    def infer_now(
+        self,
+        servable: ModelServable,
+        request: InferRequest,
+        keys: Sequence[bytes] | None = None,
+    ) -> InferResponse | None:
+        """The same on the event loop, if nothing has to be waited for: a cheap model is idle.
+
+        Args:
+            servable: What answers.
+            request: As for :meth:`infer_leased`.
+            keys: From :meth:`keys`.
+
+        Returns:
+            ``None``: :meth:`infer_leased` has to do it, and nothing has been done yet.
+
+        Raises:
+            As :meth:`infer`.
+        """
+        if not servable.takes_rows_as_they_come or request.refresh:
+            return None
+        started_s = self._clock.monotonic()
+        rows = self._checked(servable, request, started_s)
+        if servable.caching and request.use_cache:
+            answer = Answer(rows)
+            if keys is None or not self._recall.now(servable, request, answer, keys):
+                return None
+            response = answer.response(servable.package, request)
+        else:
+            outputs: dict[str, Array] = {}
+            timing = Timing()
+            try:
+                result = self._computing.now(servable, request.inputs, rows, request)
+            except AuguryError as error:
+                errors = dict.fromkeys(range(rows), error)
+            else:
+                if result is None:
+                    return None
+                errors, outputs = result.errors, result.outputs
+                timing.runtime_s = result.runtime_s
+                if request.outputs:
+                    outputs = {name: outputs[name] for name in request.outputs if name in outputs}
+            package = servable.package
+            response = InferResponse(
+                package.name, package.version, outputs, rows, errors, frozenset(), timing
+            )
+        response.timing.total_s = self._clock.monotonic() - started_s
+        return response
+
+    def _checked(self, servable: ModelServable, request: InferRequest, now_s: float) -> int:
+        """The rows of *request*.
+
+        Raises:
+            As :meth:`infer`.
+        """
+        rows = servable.signature.validate(request.inputs)
+        if rows > self._max_rows:
+            raise TooLarge(
+                f"{rows} rows in one request, the limit is {self._max_rows} (max_request_rows); "
+                "send several requests",
+                rows=rows,
+                limit=self._max_rows,
+            )
+        for name in request.outputs:
+            if servable.signature.output(name) is None:
+                known = ", ".join(spec.name for spec in servable.signature.outputs)
+                raise InvalidInput(
+                    f"unknown output {name!r}; the model's outputs are: {known}", output=name
+                )
+        if request.deadline_s is not None and request.deadline_s <= now_s:
+            raise DeadlineExceeded("the deadline had passed when the request came; allow more time")
+        return rows
 
     async def _join(
         self, servable: ModelServable, request: InferRequest, rows: int

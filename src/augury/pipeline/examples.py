@@ -10,7 +10,7 @@ import numpy as np
 from augury.batching.merge import merge_columns
 from augury.core.errors import AuguryError, InvalidInput
 from augury.core.signature import Signature, TensorSpec
-from augury.core.tensor import NUMPY_DTYPES, Array, bytes_column
+from augury.core.tensor import NUMPY_DTYPES, Array, Columns, bytes_column
 from augury.packages.manifest import ExampleTable
 from augury.packages.reader import ModelPackage
 from augury.pipeline.joining import Joins
@@ -112,6 +112,12 @@ def example_inputs(servable: Answering, example: ExampleTable) -> tuple[dict[str
         for name in joins.spent - inputs.keys():
             del specs[name]
     return inputs, Signature(tuple(specs.values()), ()).validate(inputs)
+
+
+def example_columns(servable: Answering) -> Columns:
+    """The rows of the first example, preprocessed; all examples have run without a fault."""
+    example = servable.package.manifest.examples[0]
+    return servable.preprocess(*example_inputs(servable, example), {}).columns
 
 
 def _spec_of(name: str, values: list[Any]) -> TensorSpec:

@@ -14,14 +14,15 @@ from concurrent.futures import Executor
 from typing import Any
 
 from augury.batching.scheduler import WorkResult
-from augury.cache.flight import Flight, settled
+from augury.cache.flight import Flight, later, settled
 from augury.cache.packing import pack, unpack
 from augury.cache.stored import StoredRows
 from augury.core.clock import Clock
+from augury.core.errors import AuguryError, DeadlineExceeded, Overloaded
 from augury.core.request import InferRequest
 from augury.core.tensor import Array
 from augury.pipeline.answer import Answer
-from augury.pipeline.computing import Computing, Missing, is_small
+from augury.pipeline.computing import Computing, Missing, is_small, row_of
 from augury.pipeline.remembered import KnownRows, PredictionRows, Remembered, remembered
 from augury.pipeline.servable import ModelServable
 
@@ -110,6 +111,70 @@ class Recall:
         servable.metrics.cache_looked_up(hits=len(found), shared=0, misses=0)
         return KnownRows(shelf, keys, found)
 
+    def now(
+        self,
+        servable: ModelServable,
+        request: InferRequest,
+        answer: Answer,
+        keys: Sequence[bytes],
+    ) -> bool:
+        """Take what is remembered and compute the rest, if none of it has to be waited for.
+
+        Args:
+            servable: A leased version.
+            request: What is asked.
+            answer: Where the rows go.
+            keys: Of all rows.
+
+        Returns:
+            Whether the rows are answered; if not, :meth:`answer` has to do, and to count, it all.
+        """
+        if self._stored is not None and servable.storing:
+            return False
+        shelf = servable.shelf_in(self._cache)
+        known = [shelf.get(key) for key in keys]
+        missing = [row for row, result in enumerate(known) if result is None]
+        if missing and not self._compute_now(servable, request, answer, keys, missing):
+            return False
+        for row, result in enumerate(known):
+            if result is not None:
+                answer.add_cached(row, result)
+        servable.metrics.cache_looked_up(
+            hits=len(keys) - len(missing), shared=0, misses=len(missing)
+        )
+        return True
+
+    def _compute_now(
+        self,
+        servable: ModelServable,
+        request: InferRequest,
+        answer: Answer,
+        keys: Sequence[bytes],
+        missing: Sequence[int],
+    ) -> bool:
+        """Compute the *missing* rows and remember them, unless they have to be waited for."""
+        wanted = {keys[row] for row in missing}
+        if len(wanted) < len(missing):  # one row twice is computed once
+            return False
+        flights = servable.flights
+        if len(flights) and any(flights.get(key, request.priority) for key in wanted):
+            return False
+        inputs: Mapping[str, Array] = request.inputs
+        if len(missing) < len(keys):
+            inputs = {name: array[list(missing)] for name, array in inputs.items()}
+        try:
+            result = self._computing.now(servable, inputs, len(missing), request)
+        except AuguryError as error:
+            answer.refuse(missing, error)
+            return True
+        if result is None:
+            return False
+        answer.add_result(missing, result)
+        for position, row in enumerate(missing):
+            if position not in result.errors:
+                self._remember(servable, keys[row], row_of(result, position).outputs)
+        return True
+
     async def answer(
         self,
         servable: ModelServable,
@@ -118,8 +183,40 @@ class Recall:
         keys: Sequence[bytes] | None = None,
     ) -> None:
         """Take what is remembered, join what is under way, and find out the rest row by row."""
-        loop = asyncio.get_running_loop()
+        if keys is None:
+            keys = await self._keys(servable, request, answer.rows)
         shelf = servable.shelf_in(self._cache)
+        unknown = []
+        for row, key in enumerate(keys):
+            known = shelf.get(key)
+            if known is None:
+                unknown.append(row)
+            else:
+                answer.add_cached(row, known)
+        servable.metrics.cache_looked_up(hits=len(answer.cached), shared=0, misses=0)
+        if not unknown:
+            return
+        hurried = await self._find_out(servable, request, answer, keys, unknown)
+        if hurried:
+            for row in hurried:
+                del answer.errors[row]
+            await self._find_out(servable, request, answer, keys, hurried)
+
+    async def _find_out(
+        self,
+        servable: ModelServable,
+        request: InferRequest,
+        answer: Answer,
+        keys: Sequence[bytes],
+        rows: Sequence[int],
+    ) -> list[int]:
+        """Answer *rows*, of which none is remembered in this process.
+
+        Returns:
+            Those that were given up for the haste of somebody else, whom this request had joined: it
+            allows more time, and may ask again.
+        """
+        loop = asyncio.get_running_loop()
         flights: list[tuple[int, Flight[WorkResult]]] = []
         missing: list[Missing] = []
 
@@ -127,24 +224,23 @@ class Recall:
             if not (result.errors or isinstance(result, Remembered)):
                 self._remember(servable, key, result.outputs)
 
-        if keys is None:
-            keys = await self._keys(servable, request, answer.rows)
-        for row, key in enumerate(keys):
-            known = shelf.get(key)
-            if known is not None:
-                answer.add_cached(row, known)
-                continue
-            flight = servable.flights.get(key)
+        for row in rows:
+            key = keys[row]
+            flight = servable.flights.get(key, request.priority)
             if flight is None:
-                flight = servable.flights.lead(key, loop.create_future(), landed)
+                flight = servable.flights.lead(
+                    key,
+                    loop.create_future(),
+                    landed,
+                    deadline_s=request.deadline_s,
+                    priority=request.priority,
+                )
                 missing.append(Missing(row, key, flight))
-            flight.join()
+            flight.join(request.deadline_s)
             flights.append((row, flight))
         servable.metrics.cache_looked_up(
-            hits=answer.rows - len(flights), shared=len(flights) - len(missing), misses=len(missing)
+            hits=0, shared=len(flights) - len(missing), misses=len(missing)
         )
-        if not flights:
-            return
         try:
             if missing and self._stored is not None and servable.storing:
                 self._look_up(self._stored, servable, request, missing, answer)
@@ -156,6 +252,12 @@ class Recall:
                 flight.leave()
         for row, flight in flights:
             answer.add([row], flight.future)
+        return [
+            row
+            for row, flight in flights
+            if later(request.deadline_s, flight.begun_for_s)
+            and isinstance(answer.errors.get(row), Overloaded | DeadlineExceeded)
+        ]
 
     async def refresh(self, servable: ModelServable, request: InferRequest, answer: Answer) -> None:
         """Compute all rows for this request alone, and remember them for others."""

@@ -10,12 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from augury.batching.budget import CpuBudget
+from augury.batching.cost import CostModel
+from augury.batching.hop import measure_hop_s
+from augury.batching.inline import InlineGate
 from augury.batching.merge import gather_outputs
+from augury.batching.policies.base import BatchPolicy, PolicyContext
+from augury.batching.policies.registry import make_policy
 from augury.batching.scheduler import Scheduler, WorkResult
 from augury.cache.flight import Flights
 from augury.cache.key import RowKeys, content_identity, load_identity
 from augury.cache.policies.base import Policy
 from augury.cache.policies.registry import POLICIES
+from augury.core.cancellation import Cancellation
 from augury.core.clock import Clock
 from augury.core.errors import AuguryError, InvalidPackage, NotFound, RuntimeFailed
 from augury.core.signature import Signature
@@ -26,7 +33,9 @@ from augury.packages.digest import content_digest, file_stamps
 from augury.packages.manifest import InstancesTable
 from augury.packages.reader import MANIFEST_NAME, ModelPackage, read_manifest_files
 from augury.pipeline.agreement import signature_faults
-from augury.pipeline.examples import run_examples
+from augury.pipeline.calibration import calibrate
+from augury.pipeline.costs import CostBook, machine_facts
+from augury.pipeline.examples import example_columns, run_examples
 from augury.pipeline.joining import joins_of
 from augury.pipeline.remembered import PredictionRows, RowShelf
 from augury.pipeline.transforms.base import Batch, TransformContext
@@ -71,6 +80,9 @@ class ModelServable:
         cores: Cores to plan for; default: those that this process may use.
         content: Digest of what decides its answers, where these are shared with other processes;
             ``None``: they are remembered in this one only.
+        budget: Cores that it shares with other models; ``None``: with none.
+        hop_s: What a way between threads takes; quicker models are computed on the event loop.
+        costs: Where what its batches cost is kept between starts; ``None``: nowhere.
 
     Raises:
         InvalidPackage: The package cannot be served.
@@ -85,10 +97,15 @@ class ModelServable:
         metrics: Metrics,
         cores: int | None = None,
         content: str | None = None,
+        budget: CpuBudget | None = None,
+        hop_s: float = 0.0,
+        costs: CostBook | None = None,
     ) -> None:
         self._package = package
+        self._clock = clock
         manifest = package.manifest
-        self.instances = choose_instances(manifest.instances, cores or len(os.sched_getaffinity(0)))
+        cores = cores or len(os.sched_getaffinity(0))
+        self.instances = choose_instances(manifest.instances, cores)
         options = RuntimeOptions(threads=self.instances.threads, instances=self.instances.count)
         self._runtime = RUNTIMES.get(package.runtime)(package.model_file, options)
         self.native = self._runtime.signature
@@ -99,6 +116,8 @@ class ModelServable:
         self._outputs = tuple(spec.name for spec in self.signature.outputs)
         # What is joined to each row before the steps; None for models without [features].
         self.joins = joins_of(manifest, self.native)
+        # Nothing is done to the callers' rows before the model.
+        self.takes_rows_as_they_come = not self._before and self.joins is None
         self.metrics = VersionMetrics(metrics, package.name, package.version)
         self.version_label = str(package.version)
         self.caching = manifest.cache.enabled
@@ -112,15 +131,30 @@ class ModelServable:
         self.flights: Flights[WorkResult] = Flights()
         self._policy = _policy(package)
         self._shelf: RowShelf | None = None
-        fixed = self._runtime.fixed_rows
+        self.machine = machine_facts(
+            self._runtime.engine,
+            instances=self.instances.count,
+            threads=self.instances.threads,
+            cores=cores,
+        )
+        self._costs = costs
+        self.cost = (costs.read(package, self.machine) if costs else None) or CostModel()
+        batching = manifest.batching
+        max_rows = self._runtime.fixed_rows or batching.max_rows
         self.scheduler = Scheduler(
             f"{package.name}/{package.version}",
             self.run_batch,
+            policy=_batch_policy(package, max_rows, self.cost),
+            cost=self.cost,
             instances=self.instances.count,
-            max_rows=fixed or manifest.batching.max_rows,
-            max_queue_rows=manifest.batching.max_queue_rows,
+            threads=self.instances.threads,
+            max_rows=max_rows,
+            max_queue_rows=batching.max_queue_rows,
+            default_deadline_s=batching.deadline_s,
             clock=clock,
             metrics=self.metrics,
+            budget=budget,
+            inline=InlineGate(batching.inline, hop_s, max_rows),
         )
 
     @property
@@ -140,21 +174,26 @@ class ModelServable:
         return batch
 
     def run_batch(
-        self, inputs: dict[str, Array], rows: int
+        self, inputs: dict[str, Array], rows: int, cancel: Cancellation | None = None
     ) -> tuple[dict[str, Array], dict[int, AuguryError]]:
         """Compute one merged batch and run the steps after the model; for instance threads."""
-        return self._postprocess(self._run(inputs, rows), rows)
+        return self._postprocess(self._run(inputs, rows, cancel), rows)
 
-    def _run(self, inputs: dict[str, Array], rows: int) -> dict[str, Array]:
+    def _run(
+        self, inputs: dict[str, Array], rows: int, cancel: Cancellation | None = None
+    ) -> dict[str, Array]:
         """The model file's own outputs."""
         fixed = self._runtime.fixed_rows
         if fixed is None or rows == fixed:
-            return self._runtime.run(inputs)
+            return self._runtime.run(inputs, cancel)
         parts = []
         for start in range(0, rows, fixed):
+            if cancel is not None:
+                cancel.check()
             own = range(start, min(start + fixed, rows))
             part = {name: array[start : own.stop] for name, array in inputs.items()}
-            raw = self._runtime.run({name: _fill_up(array, fixed) for name, array in part.items()})
+            whole = {name: _fill_up(array, fixed) for name, array in part.items()}
+            raw = self._runtime.run(whole, cancel)
             if any(array.shape[:1] != (fixed,) for array in raw.values()):
                 raise RuntimeFailed(f"the model did not answer {fixed} rows for {fixed} rows")
             parts.append((own, {name: array[: len(own)] for name, array in raw.items()}))
@@ -163,6 +202,8 @@ class ModelServable:
     def _postprocess(
         self, raw: dict[str, Array], rows: int
     ) -> tuple[dict[str, Array], dict[int, AuguryError]]:
+        if not self._after:
+            return {name: raw[name] for name in self._outputs}, {}
         columns: Columns = dict(raw)
         batch = Batch(columns=columns, rows=rows)
         for step in self._after:
@@ -183,8 +224,30 @@ class ModelServable:
         faults = run_examples(self)
         if faults:
             raise InvalidPackage(faults[0], path=str(path.parent / MANIFEST_NAME))
-        if not manifest.examples:
-            self._warm_up_on_zeros()
+        columns = example_columns(self) if manifest.examples else self._warm_up_on_zeros()
+        if columns is not None:
+            lengths = [getattr(step, "max_tokens", None) for step in self._before]
+            calibrate(
+                self.run_batch,
+                columns,
+                self.cost,
+                self._clock,
+                max_rows=self.scheduler.max_rows,
+                max_length=max((length for length in lengths if length), default=None),
+            )
+
+    def cost_record(self) -> dict[str, Any]:
+        """What is known of its costs on this machine; coefficients in seconds."""
+        learnt = self.cost.coefficients
+        return {
+            "known": self.cost.known,
+            "a": learnt.a,
+            "d": learnt.d,
+            "b": learnt.b,
+            "c": learnt.c,
+            "samples": self.cost.observations,
+            "machine": self.machine,
+        }
 
     def shelf_in(self, cache: PredictionRows) -> RowShelf:
         """The place of this version's rows in *cache*, from the first time on the same."""
@@ -207,15 +270,24 @@ class ModelServable:
 
     async def close(self) -> None:
         await self.scheduler.close()
+        self.metrics.close()
+        if self._costs is not None:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(
+                None, self._costs.write, self._package, self.machine, self.cost
+            )
         self._runtime.close()
         if self._shelf is not None:
             self._shelf.close()
 
-    def _warm_up_on_zeros(self) -> None:
+    def _warm_up_on_zeros(self) -> Columns | None:
         """Run one row of zeros, sizes that are open taken as 1.
 
         Not every model takes these: its failure says nothing.  What it does answer must do for the
         steps after it, though.
+
+        Returns:
+            The zeros, if the model took them.
 
         Raises:
             InvalidPackage: The steps after the model do not fit its outputs.
@@ -235,12 +307,14 @@ class ModelServable:
                 version=self._package.version,
                 reason=str(error),
             )
-            return
+            return None
         try:
             self._postprocess(raw, 1)
         except AuguryError as error:
             path = self._package.path.parent / MANIFEST_NAME
             raise InvalidPackage(f"[[postprocess]]: {error.message}", path=str(path)) from None
+        columns: Columns = dict(zeros)
+        return columns
 
 
 class ServableLoader:
@@ -250,9 +324,20 @@ class ServableLoader:
         clock: Monotonic time.
         metrics: Where batches are counted.
         share_answers: Whether answers are remembered where other processes find them.
+        costs: Where what batches cost is kept between starts; ``None``: nowhere.
     """
 
-    def __init__(self, clock: Clock, metrics: Metrics, *, share_answers: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        share_answers: bool = False,
+        costs: CostBook | None = None,
+    ) -> None:
+        self._budget = CpuBudget(len(os.sched_getaffinity(0)), clock)
+        self._costs = costs
+        self._hop_s: float | None = None  # measured when the first model is loaded
         self._clock = clock
         self._metrics = metrics
         self._share_answers = share_answers
@@ -268,8 +353,17 @@ class ServableLoader:
         # The stamps first: a file that is replaced while the digest is read is noticed below.
         stamps = file_stamps(package) if sharing else ()
         content = content_digest(package) if sharing else None
+        if self._hop_s is None:
+            self._hop_s = measure_hop_s()
         servable = ModelServable(
-            package, generation, clock=self._clock, metrics=self._metrics, content=content
+            package,
+            generation,
+            clock=self._clock,
+            metrics=self._metrics,
+            content=content,
+            budget=self._budget,
+            hop_s=self._hop_s,
+            costs=self._costs,
         )
         servable.warm_up()
         if sharing and file_stamps(package) != stamps:
@@ -282,13 +376,23 @@ class ServableLoader:
 
 
 def _policy(package: ModelPackage) -> Policy:
-    name = package.manifest.cache.policy
     try:
-        return POLICIES.get(name)()
+        return POLICIES.get(package.manifest.cache.policy)()
     except (NotFound, ImportError) as error:
-        path = package.path.parent / MANIFEST_NAME
-        told = error.message if isinstance(error, NotFound) else str(error)
-        raise InvalidPackage(f"[cache] policy: {told}", path=str(path)) from None
+        raise _no_policy(package, "cache", error) from None
+
+
+def _batch_policy(package: ModelPackage, max_rows: int, cost: CostModel) -> BatchPolicy:
+    try:
+        return make_policy(PolicyContext(package.manifest.batching, max_rows, cost))
+    except (NotFound, ImportError) as error:
+        raise _no_policy(package, "batching", error) from None
+
+
+def _no_policy(package: ModelPackage, table: str, error: Exception) -> InvalidPackage:
+    path = package.path.parent / MANIFEST_NAME
+    told = error.message if isinstance(error, NotFound) else str(error)
+    return InvalidPackage(f"[{table}] policy: {told}", path=str(path))
 
 
 def _fill_up(array: Array, rows: int) -> Array:

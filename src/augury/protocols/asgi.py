@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
@@ -68,13 +68,28 @@ def cache_wishes(headers: Headers) -> CacheWishes:
     return wishes
 
 
-async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes:
-    """The whole body.
+class Answer(NamedTuple):
+    """A whole response, however it is sent.
+
+    Args:
+        status: Its status code.
+        body: All of it.
+        content_type: Of the body.
+        headers: Further ones, names in lower case.
+    """
+
+    status: int
+    body: bytes
+    content_type: bytes = b"application/json"
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+
+def check_body(headers: Headers, max_bytes: int) -> None:
+    """Whether a body with these *headers* may be read.
 
     Raises:
-        TooLarge: More than *max_bytes*, announced or sent.
+        TooLarge: More than *max_bytes* are announced.
         InvalidInput: A content encoding that we do not read.
-        ClientGone: The client hung up while sending.
     """
     length = header(headers, b"content-length")
     if length is not None and length.isdigit() and int(length) > max_bytes:
@@ -85,6 +100,17 @@ async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes
             f"content encoding {encoding.decode('latin-1')[:40]!r} is not supported; "
             "send the body as it is"
         )
+
+
+async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        TooLarge: More than *max_bytes*, announced or sent.
+        InvalidInput: A content encoding that we do not read.
+        ClientGone: The client hung up while sending.
+    """
+    check_body(headers, max_bytes)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         body: bytes = message.get("body", b"")
@@ -112,6 +138,11 @@ def body_too_large(size: int, max_bytes: int) -> TooLarge:
         f"the body has {size} bytes or more, the limit is {max_bytes} (max_body_bytes); send less",
         limit_bytes=max_bytes,
     )
+
+
+async def reply_answer(send: Send, answer: Answer) -> None:
+    """Send *answer*."""
+    await reply(send, answer.status, answer.body, answer.content_type, answer.headers)
 
 
 async def reply(

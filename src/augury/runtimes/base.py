@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from augury.core.cancellation import Cancellation
 from augury.core.signature import Signature
 from augury.core.tensor import Array
 
@@ -37,10 +38,20 @@ class Runtime(Protocol):
     def fixed_rows(self) -> int | None:
         """The batch size that the file insists on, or ``None`` when any will do."""
 
-    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+    @property
+    def engine(self) -> str:
+        """What computes, with its version; what a run costs is remembered for this one only."""
+
+    def run(self, inputs: dict[str, Array], cancel: Cancellation | None = None) -> dict[str, Array]:
         """Compute all outputs; the leading axis of each has as many rows as the inputs.
 
+        Args:
+            inputs: One array for each input.
+            cancel: Tells that nobody wants the answer any more.  A runtime that can stop does so soon
+                after; one that cannot may finish.
+
         Raises:
+            RunCancelled: It has been stopped.
             InvalidInput: Values that the runtime cannot take.
             RuntimeFailed: The model itself failed.
         """

@@ -6,12 +6,14 @@ threads at once, so the weights are in memory once.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnxruntime as ort
 
+from augury.core.cancellation import Cancellation, RunCancelled
 from augury.core.errors import InvalidInput, InvalidPackage, RuntimeFailed
 from augury.core.signature import Signature, TensorSpec
 from augury.core.tensor import Array
@@ -63,6 +65,8 @@ class OnnxRuntime:
                 f"ONNX Runtime {ort.__version__} cannot load it: {_first_line(error)}",
                 path=str(model_file),
             ) from None
+        # What `run` calls after checks that a validated batch on a CPU does not need, 3 µs of 8.
+        self._run = getattr(self._session, "_sess", self._session).run
         self._inputs = [_spec(model_file, node, "input") for node in self._session.get_inputs()]
         outputs = [_spec(model_file, node, "output") for node in self._session.get_outputs()]
         if not self._inputs or not outputs:
@@ -93,12 +97,25 @@ class OnnxRuntime:
     def fixed_rows(self) -> int | None:
         return self._fixed_rows
 
-    def run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+    @property
+    def engine(self) -> str:
+        return f"ONNX Runtime {ort.__version__}"
+
+    def run(self, inputs: dict[str, Array], cancel: Cancellation | None = None) -> dict[str, Array]:
         for name in self._string_inputs:
             inputs = {**inputs, name: _decode(name, inputs[name])}
+        options: ort.RunOptions | None = None
+        if cancel is not None:
+            # One for each run (0.5 µs): a late stop cannot reach the next.
+            options = ort.RunOptions()
+            # Fatal: being stopped is no error, and what fails is raised and told by us.
+            options.log_severity_level = 4
+            cancel.on_cancel(partial(setattr, options, "terminate", True))
         try:
-            values = self._session.run(self._output_names, inputs)
+            values = self._run(self._output_names, inputs, options)
         except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base class
+            if cancel is not None and cancel.cancelled:
+                raise RunCancelled from None
             raise RuntimeFailed(f"ONNX Runtime failed: {_first_line(error)}") from None
         outputs: dict[str, Array] = dict(zip(self._output_names, values, strict=True))
         for name in self._string_outputs:
@@ -106,7 +123,7 @@ class OnnxRuntime:
         return outputs
 
     def close(self) -> None:
-        del self._session
+        del self._run, self._session
 
 
 def _spec(model_file: Path, node: Any, kind: str) -> TensorSpec:

@@ -13,6 +13,7 @@ import pytest
 from augury.core.caller import SCOPE_KEY, Caller
 from augury.core.clock import SystemClock
 from augury.core.errors import Overloaded
+from augury.core.request import InferRequest, Priority
 from augury.observe.metrics import Metrics
 from augury.protocols.asgi import Message, Scope
 from augury.protocols.native.routes import PredictRoute, Target, parse_path
@@ -242,6 +243,43 @@ class TestTimeouts:
         assert served.count(
             "augury_requests_total", model="spin", version="", protocol="native", code="504"
         )
+
+
+class TestPriority:
+    @pytest.mark.parametrize(
+        ("value", "priority"),
+        [(None, Priority.NORMAL), ("high", Priority.HIGH), ("Low", Priority.LOW)],
+    )
+    async def test_it_reaches_the_engine(
+        self,
+        served: InProcess,
+        monkeypatch: pytest.MonkeyPatch,
+        value: str | None,
+        priority: Priority,
+    ) -> None:
+        """By its name, in upper or lower case; normal when there is none."""
+        asked: list[InferRequest] = []
+        engine = served.application.core.engine
+        infer_now = engine.infer_now
+
+        def noted(servable: Any, request: InferRequest, keys: Any) -> Any:
+            asked.append(request)
+            return infer_now(servable, request, keys)
+
+        monkeypatch.setattr(engine, "infer_now", noted)
+        headers = {} if value is None else {"X-Request-Priority": value}
+        assert (await served.predict("mood", GOOD, headers=headers)).status_code == 200
+        assert [request.priority for request in asked] == [priority]
+
+    @pytest.mark.parametrize("value", ["urgent", "", "1", "x" * 500])
+    async def test_any_other_is_refused(self, served: InProcess, value: str) -> None:
+        """400, with the names that there are, remembered or not."""
+        await served.predict("mood", GOOD)
+        response = await served.predict("mood", GOOD, headers={"X-Request-Priority": value})
+        assert response.status_code == 400
+        assert code(response) == "invalid_input"
+        assert "send one of: high, normal, low" in response.json()["detail"]
+        assert len(response.json()["detail"]) < 200
 
 
 class TestCaching:

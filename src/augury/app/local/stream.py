@@ -21,7 +21,7 @@ from augury.app.local.rows import Row
 from augury.app.local.selection import OnePackage
 from augury.app.settings import Settings
 from augury.core.errors import AuguryError, OperatorError, UnlikeRows
-from augury.core.request import InferRequest, InferResponse
+from augury.core.request import InferRequest, InferResponse, Priority
 from augury.core.signature import Signature
 from augury.core.tensor import Array
 from augury.packages.reader import ModelPackage
@@ -146,7 +146,11 @@ class LocalModel:
 
     async def _ask(self, places: list[int], inputs: dict[str, Array], answers: Answers) -> None:
         request = InferRequest(
-            self.package.name, inputs, version=self.package.version, use_cache=False
+            self.package.name,
+            inputs,
+            version=self.package.version,
+            use_cache=False,
+            priority=Priority.LOW,
         )
         try:
             response = await self._engine.infer(request)

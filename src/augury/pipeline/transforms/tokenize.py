@@ -42,6 +42,7 @@ class Tokenize:
             raise InvalidPackage(f"not a tokenizer file: {error}", path=str(file)) from None
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(options.max_tokens)
+        self.max_tokens = options.max_tokens
         self._input = options.input
         self._pad = self._tokenizer.token_to_id(options.pad_token) or 0
         wanted = {spec.name for spec in context.native.inputs}

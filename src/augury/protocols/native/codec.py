@@ -29,7 +29,7 @@ from augury.core.errors import (
     UnlikeRows,
     WrongType,
 )
-from augury.core.request import InferResponse, Timing
+from augury.core.request import InferResponse
 from augury.core.signature import Signature, TensorSpec
 from augury.core.tensor import NUMPY_DTYPES, Array, bytes_column
 from augury.protocols.native.errors import row_problem
@@ -171,8 +171,22 @@ def _plain_texts(name: str, rows: Sequence[dict[str, Any]]) -> list[bytes] | Non
 
 def encode_response(response: InferResponse, decoded: DecodedRows, signature: Signature) -> bytes:
     """The answer's JSON, rows in the order of the request."""
-    rows = encode_rows(response, decoded, signature)
-    return _encode_answer(response.model, response.version, rows, response.timing)
+    if response.errors or decoded.errors:
+        rows = encode_rows(response, decoded, signature)
+    else:
+        names, columns = _columns(response.outputs, signature)
+        if len(names) == 1:
+            name = names[0]
+            rows = [{name: value} for value in columns[0]]
+        else:
+            rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    timing = response.timing
+    head = f'{{"model":"{response.model}","version":"{response.version}","rows":'
+    tail = (
+        f',"timing":{{"preprocess_ms":{_ms(timing.preprocess_s)},"queue_ms":{_ms(timing.queue_s)},'
+        f'"runtime_ms":{_ms(timing.runtime_s)},"total_ms":{_ms(timing.total_s)}}}}}'
+    )
+    return b"".join((head.encode(), _encoder.encode(rows), tail.encode()))
 
 
 def encode_fragment(outputs: Mapping[str, Array], signature: Signature) -> bytes:
@@ -195,25 +209,14 @@ def encode_fragments(model: str, version: str, fragments: Sequence[bytes], total
             f'{{"model":"{model}","version":"{version}","rows":['.encode(),
             b",".join(fragments),
             b'],"timing":{"preprocess_ms":0.0,"queue_ms":0.0,"runtime_ms":0.0,"total_ms":',
-            f"{round(total_s * 1e3, 3)}}}}}".encode(),
+            f"{_ms(total_s)}}}}}".encode(),
         )
     )
 
 
-def _encode_answer(model: str, version: int, rows: Sequence[Any], timing: Timing) -> bytes:
-    return _encoder.encode(
-        {
-            "model": model,
-            "version": str(version),
-            "rows": rows,
-            "timing": {
-                "preprocess_ms": round(timing.preprocess_s * 1e3, 3),
-                "queue_ms": round(timing.queue_s * 1e3, 3),
-                "runtime_ms": round(timing.runtime_s * 1e3, 3),
-                "total_ms": round(timing.total_s * 1e3, 3),
-            },
-        }
-    )
+def _ms(seconds: float) -> float:
+    """Milliseconds, to the microsecond; in a quarter of the time that ``round`` takes."""
+    return int(seconds * 1e6 + 0.5) / 1e3
 
 
 def encode_rows(

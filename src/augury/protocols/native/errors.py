@@ -11,6 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from augury.core.errors import AuguryError, Internal
+from augury.protocols.asgi import Answer
 
 CONTENT_TYPE: Final = b"application/problem+json"
 
@@ -56,6 +57,11 @@ def problem_body(error: AuguryError, **more: Any) -> bytes:
     except UnicodeEncodeError:
         # A message that quotes a lone surrogate; the standard library escapes it.
         return json.dumps(document).encode()
+
+
+def problem_answer(error: AuguryError, **more: Any) -> Answer:
+    """:func:`problem_body` with all that belongs to it."""
+    return Answer(error.status, problem_body(error, **more), CONTENT_TYPE, problem_headers(error))
 
 
 def unexpected() -> Internal:

@@ -43,7 +43,10 @@ class VersionModel(BaseModel):
     instances: dict[str, int] | None = Field(description="Batches at once, and threads of each.")
     signature: SignatureModel | None
     example: dict[str, Any] | None = Field(description="A body for the predict route.")
-    provenance: dict[str, Any] = Field(description="The training's record, from the package.")
+    provenance: dict[str, Any] = Field(
+        description="The training's record, from the package; `cost`: what its batches cost here, "
+        "T(n, S) = a + d·n + b·n·S + c·n·S² seconds for n rows of padded length S."
+    )
 
 
 class ModelModel(BaseModel):
@@ -133,9 +136,11 @@ def _version(harness: Harness, labels: dict[str, int]) -> VersionModel:
 
 
 def _provenance(record: Mapping[str, Any], loaded: ModelServable | None) -> dict[str, Any]:
-    """The training's *record*, and the digest under which answers are shared, if they are."""
-    content = {"content_digest": loaded.content} if loaded and loaded.content else {}
-    return {**record, **content}
+    """The training's *record*, what is known of its cost here, and the digest of shared answers."""
+    if loaded is None:
+        return dict(record)
+    content = {"content_digest": loaded.content} if loaded.content else {}
+    return {**record, **content, "cost": loaded.cost_record()}
 
 
 def _signature(signature: Signature) -> SignatureModel:

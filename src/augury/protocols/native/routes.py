@@ -15,7 +15,8 @@ from augury.core.errors import (
     TooLarge,
     VersionNotFound,
 )
-from augury.core.request import InferRequest, InferResponse
+from augury.core.request import InferRequest, InferResponse, Priority
+from augury.lifecycle.handle import Handle
 from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics
 from augury.packages.reader import parse_version
@@ -23,16 +24,20 @@ from augury.pipeline.engine import Engine
 from augury.pipeline.remembered import KnownRows
 from augury.pipeline.servable import ModelServable
 from augury.protocols.asgi import (
+    Answer,
     CacheWishes,
     Headers,
     Receive,
     Scope,
     Send,
     cancelled_when_client_goes,
+    check_body,
     read_body,
-    reply,
+    reply_answer,
 )
 from augury.protocols.native.codec import (
+    DecodedRows,
+    PredictBody,
     decode_body,
     decode_rows,
     encode_fragment,
@@ -40,13 +45,8 @@ from augury.protocols.native.codec import (
     encode_response,
     row_errors,
 )
-from augury.protocols.native.errors import (
-    CONTENT_TYPE,
-    problem_body,
-    problem_headers,
-    row_problem,
-    unexpected,
-)
+from augury.protocols.native.errors import problem_answer, row_problem, unexpected
+from augury.protocols.native.plain import PlainBody, plain_rows
 
 PREFIX: Final = "/api/models/"
 SUFFIX: Final = "/predict"
@@ -56,6 +56,12 @@ DIALECT: Final = "native"
 
 # A day.  Timers of the event loop overflow at some 10¹⁰ seconds.
 _LONGEST_TIMEOUT_S: Final = 86_400.0
+
+_PRIORITIES: Final = {
+    b"high": Priority.HIGH,
+    b"normal": Priority.NORMAL,
+    b"low": Priority.LOW,
+}
 
 _log = get_logger(__name__)
 
@@ -87,29 +93,54 @@ def parse_path(path: str) -> Target | None:
     return None
 
 
-class _Outcome(NamedTuple):
-    """What became of a request: *body* with *error* ``None``, or the error that no row escaped."""
+class Outcome(NamedTuple):
+    """What became of a request, and under what names it is counted."""
 
+    answer: Answer
+    model: str = ""
     version: str = ""
-    body: bytes = b""
-    error: AuguryError | None = None
 
 
 class _Wishes(NamedTuple):
     """What a request's headers ask for, besides an answer."""
 
-    timeout: bytes | None
-    cache: CacheWishes
+    timeout: bytes | None = None
+    priority: bytes | None = None
+    cache: CacheWishes = CacheWishes()
 
 
-class _Asked(NamedTuple):
-    """A request whose answer may take its time."""
+_NO_WISHES: Final = _Wishes()
 
-    body: bytes
-    wishes: _Wishes
-    scope: Scope
-    receive: Receive
-    started_s: float
+
+class Pending:
+    """A request that has been read, and whose answer has to be waited for.
+
+    Holds the version that is to answer: whoever gets one gives it to :meth:`PredictRoute.finish`, or
+    calls :meth:`close`.
+    """
+
+    __slots__ = ("_handle", "decoded", "keys", "request", "servable", "started_s")
+
+    def __init__(
+        self,
+        handle: Handle,
+        request: InferRequest,
+        decoded: DecodedRows,
+        keys: Sequence[bytes] | None,
+        started_s: float,
+    ) -> None:
+        self._handle: Handle | None = handle
+        self.servable = cast("ModelServable", handle.servable)
+        self.request = request
+        self.decoded = decoded
+        self.keys = keys
+        self.started_s = started_s
+
+    def close(self) -> None:
+        """Give the version back; once is enough."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.__exit__(None, None, None)
 
 
 class PredictRoute:
@@ -141,73 +172,157 @@ class PredictRoute:
     async def __call__(self, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request to *target*."""
         started_s = self._clock.monotonic()
-        model, status = target.model, 200
         try:
             body = await read_body(receive, scope["headers"], self._max_body_bytes)
-            wishes = _wishes(scope["headers"])
-            with self._engine.lease(target.model, _version(target), target.label) as leased:
-                servable = cast("ModelServable", leased)
-                known: KnownRows | None = None
-                if wishes.cache.remembered:
-                    known = self._engine.asked_before(servable, (DIALECT, body))
-                if known is not None:
-                    _deadline(wishes, started_s)
-                    caller_of(scope).charge(len(known.rows))
-                    outcome = self._remembered(servable, known, started_s)
-                else:
-                    asked = _Asked(body, wishes, scope, receive, started_s)
-                    outcome = await self._answer(servable, asked)
-        except AuguryError as raised:
-            outcome = _Outcome(body=problem_body(raised), error=raised)
-        except Exception as raised:  # noqa: BLE001 - a fault of ours is told without its details
-            _log.error("request failed", model=model, exc_info=raised)
-            error = unexpected()
-            outcome = _Outcome(body=problem_body(error), error=error)
-        if outcome.error is None:
-            await reply(send, 200, outcome.body)
+        except AuguryError as error:
+            outcome: Outcome | Pending = self._failed(target.model, error)
         else:
-            status = outcome.error.status
-            model = self._known(model)
-            await reply(send, status, outcome.body, CONTENT_TYPE, problem_headers(outcome.error))
-        self._metrics.request_done(
-            model, outcome.version, "native", status, self._clock.monotonic() - started_s
-        )
+            outcome = self._begin(target, scope, body, started_s)
+        await self.conclude(outcome, receive, send, started_s)
 
-    async def _answer(self, servable: ModelServable, asked: _Asked) -> _Outcome:
-        """Answer what is not known to have been asked before."""
-        wishes = asked.wishes
-        body = decode_body(asked.body)
-        deadline_s = _deadline(wishes, asked.started_s)
-        self._charge(len(body.rows), asked.scope)
-        decoded = decode_rows(body.rows, servable.signature)
+    def begin(self, target: Target, scope: Scope, body: bytes) -> Answer | Pending:
+        """Answer a request whose *body* is there already, if nothing has to be waited for.
+
+        Raises nothing: errors are answers.
+
+        Returns:
+            The answer, which has been counted; or what :meth:`conclude` has to go on with.
+        """
+        started_s = self._clock.monotonic()
+        outcome: Outcome | Pending
+        try:
+            check_body(scope["headers"], self._max_body_bytes)
+        except AuguryError as error:
+            outcome = self._failed(target.model, error)
+        else:
+            outcome = self._begin(target, scope, body, started_s)
+        if isinstance(outcome, Pending):
+            return outcome
+        self._count(outcome, started_s)
+        return outcome.answer
+
+    async def conclude(
+        self, outcome: Outcome | Pending, receive: Receive, send: Send, started_s: float
+    ) -> None:
+        """Wait for the answer, if there is none yet, and send it."""
+        if isinstance(outcome, Pending):
+            outcome = await self._finish(outcome, receive)
+        await reply_answer(send, outcome.answer)
+        self._count(outcome, started_s)
+
+    def _count(self, outcome: Outcome, started_s: float) -> None:
+        status = outcome.answer.status
+        seconds = self._clock.monotonic() - started_s
+        self._metrics.request_done(outcome.model, outcome.version, "native", status, seconds)
+
+    def _begin(
+        self, target: Target, scope: Scope, body: bytes, started_s: float
+    ) -> Outcome | Pending:
+        """Do all that can be done without waiting."""
+        kept = False
+        handle: Handle | None = None
+        try:
+            wishes = _wishes(scope["headers"])
+            handle = self._engine.lease(target.model, _version(target), target.label)
+            outcome = self._ask(handle, wishes, scope, body, started_s)
+            kept = isinstance(outcome, Pending)
+        except AuguryError as error:
+            outcome = self._failed(target.model, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours is told without its details
+            outcome = self._broken(target.model, error)
+        finally:
+            if handle is not None and not kept:
+                handle.__exit__(None, None, None)
+        return outcome
+
+    def _ask(
+        self, handle: Handle, wishes: _Wishes, scope: Scope, content: bytes, started_s: float
+    ) -> Outcome | Pending:
+        """Answer from memory or from a cheap model, or tell what has to be waited for."""
+        servable = cast("ModelServable", handle.servable)
+        question = (DIALECT, content)
+        if wishes.cache.remembered:
+            known = self._engine.asked_before(servable, question)
+            if known is not None:
+                _deadline(wishes, started_s)
+                _priority(wishes)
+                caller_of(scope).charge(len(known.rows))
+                return self._remembered(servable, known, started_s)
+        signature = servable.signature
+        plain = plain_rows(signature)
+        body: PlainBody | PredictBody | None = None if plain is None else plain.read(content)
+        if body is None:
+            plain, body = None, decode_body(content)
+        deadline_s = _deadline(wishes, started_s)
+        priority = _priority(wishes)
+        count = len(body.rows)
+        self._charge(count, scope)
+        inputs = None if plain is None else plain.inputs(body.rows)
+        if inputs is not None:
+            decoded = DecodedRows(inputs, list(range(count)), {}, count)
+        else:
+            if plain is not None:  # it is well-formed, and a size or number in it is off
+                body = decode_body(content)
+            decoded = decode_rows(body.rows, signature)
         keys: Sequence[bytes] | None = None
         if wishes.cache.remembered and not decoded.errors:
             keys = self._engine.keys(servable, decoded.inputs, decoded.rows, body.parameters)
         if keys is not None:
-            known = self._engine.known(servable, keys, (DIALECT, asked.body))
+            known = self._engine.known(servable, keys, question)
             if known is not None:
-                return self._remembered(servable, known, asked.started_s)
+                return self._remembered(servable, known, started_s)
         # Up to twenty times the body's size: not to be kept while the rows wait.
         body.rows.clear()
-        response: InferResponse | None = None
-        if decoded.positions:
-            request = InferRequest(
-                model=servable.package.name,
-                version=servable.package.version,
-                inputs=decoded.inputs,
-                parameters=body.parameters,
-                deadline_s=deadline_s,
-                use_cache=wishes.cache.use_cache,
-                refresh=wishes.cache.refresh,
-            )
-            with cancelled_when_client_goes(asked.receive):
-                response = await self._engine.infer_leased(servable, request, keys)
+        if not decoded.positions:
+            return self._told(servable, None, decoded)
+        request = InferRequest(
+            model=servable.package.name,
+            version=servable.package.version,
+            inputs=decoded.inputs,
+            parameters=body.parameters,
+            deadline_s=deadline_s,
+            use_cache=wishes.cache.use_cache,
+            refresh=wishes.cache.refresh,
+            priority=priority,
+        )
+        response = self._engine.infer_now(servable, request, keys)
+        if response is None:
+            return Pending(handle, request, decoded, keys, started_s)
+        return self._told(servable, response, decoded)
+
+    async def _finish(self, pending: Pending, receive: Receive) -> Outcome:
+        """Wait for the answer."""
+        servable = pending.servable
+        model = servable.package.name
+        try:
+            with cancelled_when_client_goes(receive):
+                response = await self._engine.infer_leased(servable, pending.request, pending.keys)
+            return self._told(servable, response, pending.decoded)
+        except AuguryError as error:
+            return self._failed(model, error)
+        except Exception as error:  # noqa: BLE001 - a fault of ours is told without its details
+            return self._broken(model, error)
+        finally:
+            pending.close()
+
+    def _told(
+        self, servable: ModelServable, response: InferResponse | None, decoded: DecodedRows
+    ) -> Outcome:
+        """The answer that has come, or why no row has one."""
+        model, version = servable.package.name, servable.version_label
         errors = row_errors(response, decoded)
         if response is not None and len(errors) < decoded.rows:
-            answer = encode_response(response, decoded, servable.signature)
-            return _Outcome(servable.version_label, answer)
+            answer = Answer(200, encode_response(response, decoded, servable.signature))
+            return Outcome(answer, model, version)
         rows = [{"error": row_problem(errors[row])} for row in range(decoded.rows)]
-        return _Outcome(servable.version_label, problem_body(errors[0], rows=rows), errors[0])
+        return Outcome(problem_answer(errors[0], rows=rows), model, version)
+
+    def _failed(self, model: str, error: AuguryError) -> Outcome:
+        return Outcome(problem_answer(error), self._known(model))
+
+    def _broken(self, model: str, error: Exception) -> Outcome:
+        _log.error("request failed", model=model, exc_info=error)
+        return self._failed(model, unexpected())
 
     def _charge(self, rows: int, scope: Scope) -> None:
         """Refuse more rows than one request, or this caller, may ask for."""
@@ -220,13 +335,15 @@ class PredictRoute:
             )
         caller_of(scope).charge(rows)
 
-    def _remembered(self, servable: ModelServable, known: KnownRows, started_s: float) -> _Outcome:
+    def _remembered(self, servable: ModelServable, known: KnownRows, started_s: float) -> Outcome:
         """The answer when this process remembers every row: there was nothing to wait for."""
         signature, version = servable.signature, servable.version_label
+        model = servable.package.name
         fragments = known.fragments(DIALECT, lambda outputs: encode_fragment(outputs, signature))
         total_s = self._clock.monotonic() - started_s
-        body = encode_fragments(servable.package.name, version, fragments, total_s)
-        return _Outcome(version, body)
+        return Outcome(
+            Answer(200, encode_fragments(model, version, fragments, total_s)), model, version
+        )
 
     def _known(self, model: str) -> str:
         """*model*, or nothing when it is a caller's invention, which must not become a label."""
@@ -251,13 +368,31 @@ def _version(target: Target) -> int | None:
 def _wishes(headers: Headers) -> _Wishes:
     """Read the headers that matter here, all in one pass."""
     timeout: bytes | None = None
-    cache = CacheWishes()
+    priority: bytes | None = None
+    cache: CacheWishes | None = None
     for name, value in headers:
         if name == b"cache-control":
-            cache = cache.with_directives(value)
+            cache = (cache or CacheWishes()).with_directives(value)
         elif name == b"x-request-timeout" and timeout is None:
             timeout = value
-    return _Wishes(timeout, cache)
+        elif name == b"x-request-priority" and priority is None:
+            priority = value
+    if cache is None and timeout is None and priority is None:
+        return _NO_WISHES
+    return _Wishes(timeout, priority, cache or CacheWishes())
+
+
+def _priority(wishes: _Wishes) -> Priority:
+    """From ``X-Request-Priority``."""
+    if wishes.priority is None:
+        return Priority.NORMAL
+    priority = _PRIORITIES.get(wishes.priority.lower())
+    if priority is None:
+        raise InvalidInput(
+            f"X-Request-Priority is {wishes.priority.decode('latin-1')[:40]!r}; send one of: "
+            + ", ".join(name.decode() for name in _PRIORITIES)
+        )
+    return priority
 
 
 def _deadline(wishes: _Wishes, started_s: float) -> float | None:

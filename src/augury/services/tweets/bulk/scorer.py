@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from augury.core.clock import Clock, SystemClock
 from augury.core.errors import AuguryError
-from augury.core.request import InferRequest, InferResponse
+from augury.core.request import InferRequest, InferResponse, Priority
 from augury.core.signature import Signature
 from augury.core.tensor import bytes_column
 from augury.services.tweets.bulk.checkpoints import Done
@@ -215,7 +215,11 @@ class BulkScorer:
         # Neighbours of like length share a batch: it is padded less.
         order = sorted(texts, key=len)
         request = InferRequest(
-            self.model, {"text": bytes_column(order)}, version=self.version, use_cache=False
+            self.model,
+            {"text": bytes_column(order)},
+            version=self.version,
+            use_cache=False,
+            priority=Priority.LOW,
         )
         response = await self._judge.infer(request)
         for text, sentiment in zip(order, read_sentiments(response, self._signature), strict=True):
