@@ -41,9 +41,16 @@ class Load:
 
 
 def post(
-    url: str, path: str, bodies: list[object], *, connections: int, seconds: float, skip: int = 0
+    url: str,
+    path: str,
+    bodies: list[object],
+    *,
+    connections: int,
+    seconds: float,
+    skip: int = 0,
+    cores: str | None = None,
 ) -> Load:
-    """Send *bodies* in turn to *path*, beginning with the one at *skip*."""
+    """Send *bodies* in turn to *path*, beginning with the one at *skip*; wrk stays on *cores*."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is missing; on Debian: apt-get install wrk")
     with TemporaryDirectory() as folder:
@@ -53,6 +60,7 @@ def post(
         script.write_text(_SCRIPT % (lines, skip, path), encoding="utf-8")
         out = subprocess.run(
             [
+                *(("taskset", "-c", cores) if cores else ()),
                 "wrk",
                 "-t1",
                 f"-c{connections}",

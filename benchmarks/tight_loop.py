@@ -1,11 +1,13 @@
 """How near the server comes to a tight loop over the same model file.
 
-The tight loop is the best that this machine can do without a server: normalise, tokenise, run the
-same ONNX file, softmax and label, with nothing around it; several batch sizes and thread layouts are tried,
+The tight loop is the best that this machine can do without a server: the package's own preprocessing (normalise,
+tokenise), the same model file, its postprocessing (softmax, label), with nothing around it; several batch sizes and thread layouts are tried,
 and the best is the limit.  The server is asked by 32 connections that send single tweets, each tweet
 once, so that no answer is remembered.  Both take turns in one run, since machines are noisy.
 
-    python -m benchmarks.tight_loop [--data FILE] [--rounds 5] [--seconds 4]
+    python -m benchmarks.tight_loop [--package DIR] [--data FILE] [--rounds 5] [--seconds 4]
+
+``--package`` names another package of a text classifier, such as ``python -m benchmarks.models`` makes.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from augury.runtimes.registry import RUNTIMES
 from benchmarks import load, tweets
 from benchmarks.server import serving
 
-PATH = f"/api/models/{TWEET_MODEL}/predict"
+BUNDLED = bundled_repository() / TWEET_MODEL
 CONNECTIONS = 32
 # (loops side by side, threads of each run, rows of each batch)
 LAYOUTS = [
@@ -40,10 +42,18 @@ LAYOUTS = [
 
 
 class Tight:
-    """The loop, for one layout."""
+    """The loop, for one layout.
 
-    def __init__(self, loops: int, threads: int, rows: int) -> None:
-        package = read_package(bundled_repository() / TWEET_MODEL, 1)
+    Args:
+        loops: Side by side.
+        threads: Of each run.
+        rows: Of each batch.
+        model: Its folder, with the versions; the highest is taken.
+    """
+
+    def __init__(self, loops: int, threads: int, rows: int, model: Path = BUNDLED) -> None:
+        version = max(int(folder.name) for folder in model.iterdir() if folder.name.isdigit())
+        package = read_package(model, version)
         self.runtime = RUNTIMES.get(package.runtime)(
             package.model_file, RuntimeOptions(threads=threads, instances=loops)
         )
@@ -68,7 +78,7 @@ class Tight:
             done += self.rows
         return done
 
-    def answer(self, texts: list[str]) -> None:
+    def answer(self, texts: list[str]) -> Batch:
         """One batch, all the way."""
         batch = Batch({"text": bytes_column([text.encode() for text in texts])}, len(texts))
         for step in self.before:
@@ -76,12 +86,14 @@ class Tight:
         outputs = Batch(dict(self.runtime.run(merge_columns([batch.columns]))), len(texts))
         for step in self.after:
             step(outputs)
+        return outputs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--package", type=Path, default=BUNDLED)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4)
@@ -90,20 +102,22 @@ def main() -> None:
     texts = tweets.load(args.data, 40_000)
     bodies: list[object] = [{"rows": [{"text": text}]} for text in texts]
 
-    trials = {layout: Tight(*layout).run(texts, 1.0) for layout in LAYOUTS}
+    model: Path = args.package.resolve()
+    path = f"/api/models/{model.name}/predict"
+    trials = {layout: Tight(*layout, model).run(texts, 1.0) for layout in LAYOUTS}
     for (loops, threads, rows), rate in trials.items():
         print(f"tight loop {loops} x {threads} threads, {rows:2} rows: {rate:7.0f} rows/s")
     best = sorted(trials, key=lambda layout: -trials[layout])[:2]
 
     ratios, limits, served, last = [], [], [], None
-    loops_best = [Tight(*layout) for layout in best]
-    with serving() as server:
-        load.post(server.url, PATH, bodies, connections=CONNECTIONS, seconds=1, skip=30_000)
+    loops_best = [Tight(*layout, model) for layout in best]
+    with serving(*(() if model == BUNDLED.resolve() else (str(model.parent),))) as server:
+        load.post(server.url, path, bodies, connections=CONNECTIONS, seconds=1, skip=30_000)
         skip = 0
         for number in range(args.rounds):
             limit = max(tight.run(texts, args.seconds) for tight in loops_best)
             last = load.post(
-                server.url, PATH, bodies, connections=CONNECTIONS, seconds=args.seconds, skip=skip
+                server.url, path, bodies, connections=CONNECTIONS, seconds=args.seconds, skip=skip
             )
             if last.bad_answers or last.broken:
                 raise SystemExit(
