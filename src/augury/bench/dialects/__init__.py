@@ -1,0 +1,1 @@
+"""How servers are asked: one file for each dialect, found by name in ``registry``."""

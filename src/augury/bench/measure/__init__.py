@@ -1,0 +1,1 @@
+"""What came of the load: histograms, counts by kind, and what the server's processes used."""

@@ -1,0 +1,1 @@
+"""Results as a JSON document and as one HTML page with plots."""
