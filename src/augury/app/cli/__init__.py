@@ -13,7 +13,18 @@ import typer
 from typer.core import TyperGroup
 
 import augury
-from augury.app.cli import check, evaluate, features, keys, models, predict, serve, tweets
+from augury.app.cli import (
+    bench,
+    check,
+    evaluate,
+    features,
+    keys,
+    models,
+    predict,
+    serve,
+    tune,
+    tweets,
+)
 from augury.core.errors import AuguryError
 
 
@@ -43,6 +54,8 @@ app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("check")(check.check)
 app.command("models")(models.models)
+app.command("bench")(bench.bench)
+app.command("tune")(tune.tune)
 app.add_typer(features.app, name="features")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tweets.app, name="tweets")
