@@ -13,6 +13,7 @@ from typing import Final
 
 from augury.app.build import open_application
 from augury.app.settings import Settings
+from augury.core.garbage import freeze
 from augury.edge.auth.audit import LOGGER as AUDIT_LOGGER
 from augury.edge.listener import bind
 from augury.edge.server import Server
@@ -101,6 +102,7 @@ async def listen(
                 models=list(manager.models()),
                 after_s=round(application.core.clock.monotonic() - started_s, 2),
             )
+            freeze()
             await server.serve([listener])
             # A thread: closing may hold up the loop itself.
             late = threading.Timer(_CLOSE_S, _leave_models)

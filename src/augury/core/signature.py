@@ -30,11 +30,12 @@ class TensorSpec:
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of *shape*, batch axis included, can be this tensor."""
+        sizes = shape[1:]
+        if sizes == self.shape:
+            return len(shape) > 0
         if len(shape) != len(self.shape) + 1:
             return False
-        return shape[1:] == self.shape or all(
-            want in (-1, got) for got, want in zip(shape[1:], self.shape, strict=True)
-        )
+        return all(want in (-1, got) for got, want in zip(sizes, self.shape, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

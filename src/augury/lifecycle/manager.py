@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from augury.core.errors import AuguryError, ModelNotFound, ModelNotReady, VersionNotFound
+from augury.core.garbage import settle
 from augury.lifecycle.handle import Handle
 from augury.lifecycle.harness import Harness, State
 from augury.lifecycle.loader import Loader, Servable
@@ -280,6 +281,7 @@ class Manager:
         assert harness.servable is not None  # noqa: S101 - it was ready
         await self._close(harness, harness.servable)
         harness.servable = None
+        settle()
         _log.info("model unloaded", model=harness.name, version=harness.version)
         self._forget(harness)
         if harness.aspired:  # wanted again, since it was retired

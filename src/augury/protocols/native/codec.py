@@ -60,6 +60,12 @@ _INTEGERS: Final[frozenset[type]] = frozenset({int})
 # Axes that a message tells of at most; JSON may be nested a thousand deep.
 _SHOWN_AXES: Final = 8
 
+# A model's name needs no escape; what Python writes of a finite float is JSON.
+_ANSWER: Final = (
+    b'{"model":"%b","version":"%d","rows":%b,"timing":{"preprocess_ms":%a,"queue_ms":%a,'
+    b'"runtime_ms":%a,"total_ms":%a}}'
+)
+
 # One input of one row: its sizes, and its values without any nesting.
 Cell = tuple[tuple[int, ...], list[Any]]
 
@@ -181,12 +187,15 @@ def encode_response(response: InferResponse, decoded: DecodedRows, signature: Si
         else:
             rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
     timing = response.timing
-    head = f'{{"model":"{response.model}","version":"{response.version}","rows":'
-    tail = (
-        f',"timing":{{"preprocess_ms":{_ms(timing.preprocess_s)},"queue_ms":{_ms(timing.queue_s)},'
-        f'"runtime_ms":{_ms(timing.runtime_s)},"total_ms":{_ms(timing.total_s)}}}}}'
+    return _ANSWER % (
+        response.model.encode(),
+        response.version,
+        _encoder.encode(rows),
+        _ms(timing.preprocess_s) if timing.preprocess_s else 0.0,
+        _ms(timing.queue_s) if timing.queue_s else 0.0,
+        _ms(timing.runtime_s),
+        _ms(timing.total_s),
     )
-    return b"".join((head.encode(), _encoder.encode(rows), tail.encode()))
 
 
 def encode_fragment(outputs: Mapping[str, Array], signature: Signature) -> bytes:
@@ -241,8 +250,13 @@ def _columns(
     outputs: Mapping[str, Array], signature: Signature
 ) -> tuple[list[str], list[list[Any]]]:
     """Names of the outputs that there are, and the JSON values of their rows."""
-    specs = [spec for spec in signature.outputs if spec.name in outputs]
-    return [spec.name for spec in specs], [_values(spec, outputs[spec.name]) for spec in specs]
+    names, columns = [], []
+    for spec in signature.outputs:
+        array = outputs.get(spec.name)
+        if array is not None:
+            names.append(spec.name)
+            columns.append(_values(spec, array))
+    return names, columns
 
 
 def _row(names: Sequence[str], columns: Sequence[list[Any]], index: int) -> dict[str, Any]:
@@ -385,9 +399,10 @@ def _bytes(spec: TensorSpec, value: Any) -> bytes:
 
 
 def _values(spec: TensorSpec, array: Array) -> list[Any]:
-    if spec.datatype == "BYTES":
+    datatype = spec.datatype
+    if datatype == "BYTES":
         return [_texts(value) for value in array]
-    if spec.datatype == "BF16":
+    if datatype == "BF16":
         array = _from_bf16(array)
     values: list[Any] = array.tolist()
     if spec.labels and array.ndim == 2:

@@ -240,8 +240,9 @@ class PredictRoute:
     ) -> Outcome | Pending:
         """Answer from memory or from a cheap model, or tell what has to be waited for."""
         servable = cast("ModelServable", handle.servable)
+        may_know = servable.caching and wishes.cache.remembered
         question = (DIALECT, content)
-        if wishes.cache.remembered:
+        if may_know:
             known = self._engine.asked_before(servable, question)
             if known is not None:
                 _deadline(wishes, started_s)
@@ -253,8 +254,8 @@ class PredictRoute:
         body: PlainBody | PredictBody | None = None if plain is None else plain.read(content)
         if body is None:
             plain, body = None, decode_body(content)
-        deadline_s = _deadline(wishes, started_s)
-        priority = _priority(wishes)
+        deadline_s = None if wishes.timeout is None else _deadline(wishes, started_s)
+        priority = Priority.NORMAL if wishes.priority is None else _priority(wishes)
         count = len(body.rows)
         self._charge(count, scope)
         inputs = None if plain is None else plain.inputs(body.rows)
@@ -265,7 +266,7 @@ class PredictRoute:
                 body = decode_body(content)
             decoded = decode_rows(body.rows, signature)
         keys: Sequence[bytes] | None = None
-        if wishes.cache.remembered and not decoded.errors:
+        if may_know and not decoded.errors:
             keys = self._engine.keys(servable, decoded.inputs, decoded.rows, body.parameters)
         if keys is not None:
             known = self._engine.known(servable, keys, question)
