@@ -27,7 +27,7 @@ GROUPS = (
         "Who may do what",
         ("first_superuser", "admin_token", "secret_key", "anonymous_", "audit_", "keys_", "auth_"),
     ),
-    ("Models", ("model_", "ready_")),
+    ("Models", ("model_", "ready_", "costs")),
     ("Store", ("store", "redis_", "features_", "feature_")),
     ("Prediction cache", ("cache_",)),
     ("Tweets", ("x_", "tweets_", "tweet_", "topics_", "authors_", "ledger_")),

@@ -162,6 +162,53 @@ def write_spin(repository: Path, name: str = "spin", version: int = 1) -> Path:
     return folder
 
 
+def write_stubborn(repository: Path, name: str = "stubborn", version: int = 1) -> Path:
+    """``boxes`` INT64 ``[1]`` comes back as ``done`` after so many boxes were compared, each with each.
+
+    One step of the graph does that, which nothing can stop.  One instance, nothing remembered.
+    """
+    nodes = [
+        helper.make_node("ReduceMax", ["boxes"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["most_f"], to=TensorProto.FLOAT),
+        helper.make_node("Range", ["zero", "most_f", "one"], ["left"]),
+        helper.make_node("Mul", ["left", "zero"], ["top"]),
+        helper.make_node("Add", ["left", "half"], ["right"]),
+        helper.make_node("Add", ["top", "one"], ["bottom"]),
+        *(
+            helper.make_node("Unsqueeze", [edge, "ends"], [f"{edge}_u"])
+            for edge in ("top", "left", "bottom", "right")
+        ),
+        helper.make_node("Concat", ["top_u", "left_u", "bottom_u", "right_u"], ["all"], axis=2),
+        helper.make_node("Unsqueeze", ["bottom", "fronts"], ["scores"]),
+        helper.make_node("Unsqueeze", ["most", "front"], ["most_kept"]),
+        helper.make_node(
+            "NonMaxSuppression", ["all", "scores", "most_kept", "half", "zero"], ["kept"]
+        ),
+        helper.make_node("ReduceSum", ["kept"], ["sum"], keepdims=0),
+        helper.make_node("Mul", ["sum", "nothing"], ["none"]),
+        helper.make_node("Add", ["boxes", "none"], ["done"]),
+    ]
+    constants = {
+        "zero": np.float32(0),
+        "one": np.float32(1),
+        "half": np.float32(0.5),
+        "nothing": np.int64(0),
+        "front": np.array([0], np.int64),
+        "fronts": np.array([0, 1], np.int64),
+        "ends": np.array([0, 2], np.int64),
+    }
+    ends = [
+        helper.make_tensor_value_info(end, TensorProto.INT64, ["n", 1]) for end in ("boxes", "done")
+    ]
+    folder = _write(repository, name, version, nodes, ends[:1], ends[1:], constants)
+    (folder / "model.toml").write_text(
+        "[instances]\ncount = 1\nthreads = 1\n[batching]\nmax_rows = 1\ninline = false\n"
+        "[cache]\nenabled = false\n",
+        encoding="utf-8",
+    )
+    return folder
+
+
 def write_two_inputs(repository: Path, name: str = "adder", version: int = 1) -> Path:
     """``a`` FP32 ``[2]`` and ``b`` FP32 ``[2]`` to their ``sum`` FP32 ``[2]``."""
     node = helper.make_node("Add", ["a", "b"], ["sum"])

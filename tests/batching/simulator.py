@@ -17,6 +17,7 @@ from augury.batching.cost import CostModel
 from augury.batching.policies.base import BatchDone, Load, PolicyContext
 from augury.batching.policies.registry import make_policy
 from augury.batching.queue import RowQueue
+from augury.batching.watch import INTERVAL_S
 from augury.packages.manifest import BatchingTable
 
 
@@ -80,6 +81,7 @@ class Outcome:
     offered: int = 0
     refused: int = 0
     given_up: int = 0  # taken in, and told before it was computed that it would be late
+    stopped: int = 0  # batches that were stopped, since nobody wanted them any longer
     in_time: int = 0
     answered: list[float] = field(default_factory=list)  # latencies
     batches: list[tuple[str, int]] = field(default_factory=list)
@@ -110,6 +112,7 @@ class Server:
         seed: Of everything random.
         dispatch_s: What a batch costs an instance besides.
         cost: A model that has learnt already.
+        stops: Whether a batch is stopped when all its deadlines have passed.
         table: Further keys of ``[batching]``.
     """
 
@@ -122,6 +125,7 @@ class Server:
         seed: int = 7,
         dispatch_s: float = 0.0001,
         cost: CostModel | None = None,
+        stops: bool = True,
         **table: Any,
     ) -> None:
         self.truth = truth
@@ -132,6 +136,7 @@ class Server:
         self.queue: RowQueue[Piece] = RowQueue(settings.max_queue_rows)
         self.now_s = 0.0
         self._instances = instances
+        self._stops = stops
         self._dispatch_s = dispatch_s
         self._busy: dict[int, float] = {}  # instance to when it will probably be free
         self._events: list[tuple[float, int, Any]] = []
@@ -174,21 +179,29 @@ class Server:
             if self._timer_s < ended_s:
                 self.now_s, self._timer_s = self._timer_s, float("inf")
             else:
-                self.now_s, _, (instance, batch, length, took_s) = heapq.heappop(self._events)
+                self.now_s, _, (instance, *batch) = heapq.heappop(self._events)
                 del self._busy[instance]
-                self._end(batch, length, took_s, outcome, skip_s)
+                self._end(tuple(batch), outcome, skip_s)
             self._dispatch(outcome, skip_s)
         if until_s < float("inf"):
             self.now_s = until_s
 
     def _end(
-        self, batch: list[Piece], length: int, took_s: float, outcome: Outcome, skip_s: float
+        self, ended: tuple[list[Piece], int, float, bool], outcome: Outcome, skip_s: float
     ) -> None:
+        batch, length, took_s, stopped = ended
         rows = sum(piece.rows for piece in batch)
         predicted_s = self.cost.predict(rows, length)
-        self.cost.observe(rows, length, took_s)
-        queue_s = self.now_s - took_s - batch[0].enqueued_s
-        self.policy.observed(BatchDone(rows, length or 1, predicted_s, took_s, queue_s))
+        began_s = self.now_s - took_s
+        self.cost.observe(rows, length, took_s, began_s=began_s, at_least=stopped)
+        queue_s = began_s - batch[0].enqueued_s
+        self.policy.observed(
+            BatchDone(rows, length or 1, predicted_s, took_s, queue_s, began_s, stopped)
+        )
+        if stopped:
+            outcome.stopped += 1
+            outcome.given_up += sum(piece.enqueued_s >= skip_s for piece in batch)
+            return
         for piece in batch:
             piece.ended_s = self.now_s
             if piece.enqueued_s >= skip_s:
@@ -217,11 +230,21 @@ class Server:
             instance = next(n for n in range(self._instances) if n not in self._busy)
             expected_s = self.cost.predict(rows, length) if self.cost.known else took_s
             self._busy[instance] = self.now_s + expected_s
+            took_s, stopped = self._until_stopped(choice.batch, took_s)
             ended_s = self.now_s + took_s + self._dispatch_s
             heapq.heappush(
                 self._events,
-                (ended_s, next(self._number), (instance, choice.batch, length, took_s)),
+                (ended_s, next(self._number), (instance, choice.batch, length, took_s, stopped)),
             )
+
+    def _until_stopped(self, batch: list[Piece], took_s: float) -> tuple[float, bool]:
+        """How long *batch* is let run that takes *took_s*, and whether it is stopped then."""
+        if not self._stops:
+            return took_s, False
+        deadlines = [piece.deadline_s for piece in batch]
+        latest_s = max(float("inf") if one is None else one for one in deadlines)
+        wanted_s = latest_s - self.now_s + INTERVAL_S / 2
+        return (wanted_s, True) if wanted_s < took_s else (took_s, False)
 
 
 def tweets(

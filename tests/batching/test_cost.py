@@ -18,9 +18,9 @@ from augury.batching.cost import (
     KNOWN_BATCHES,
     MOST_LENGTH,
     MOST_ROWS,
-    SHIFT_RUN,
     CostModel,
 )
+from augury.batching.residuals import MOST_RUN, SHIFT_RUN, Drift
 from tests.batching.simulator import Truth, tweet_length
 
 TWEETS = Truth(a=0.2e-3, d=0.1e-3, b=0.02e-3, c=1e-7, noise=0.1, stalls=0.003)
@@ -157,6 +157,67 @@ def test_a_stall_moves_nothing() -> None:
     assert model.tail(4, 30) == pytest.approx(tail, rel=0.25)
 
 
+def known_flat() -> CostModel:
+    """Takes 8 ms a batch and 1 ms a row."""
+    model = CostModel()
+    learn(model, Truth(a=8e-3, d=1e-3, noise=0.05, stalls=0.0), 300)
+    return model
+
+
+def test_what_was_stopped_took_at_least_that() -> None:
+    """Six times slower, and whatever is computed is stopped at 0.1 s: a few batches tell it."""
+    model = known_flat()
+    for _ in range(3 * SHIFT_RUN):
+        rows = 1
+        while model.tail(2 * rows, 1, 0.95) < 0.1:
+            rows *= 2
+        took_s = 6 * (8e-3 + 1e-3 * rows)
+        model.observe(rows, 1, min(took_s, 0.1), at_least=took_s > 0.1)
+    assert 0.6 < model.predict(1, 1) / 0.054 < 1.6
+
+
+def test_what_was_stopped_early_tells_nothing() -> None:
+    """A client that has gone before the batch could be over."""
+    model = known_flat()
+    before = model.to_dict()
+    for _ in range(100):
+        model.observe(8, 1, 0.5 * model.predict(8, 1), at_least=True)
+    assert model.to_dict() == before
+
+
+def test_one_that_was_stopped_is_an_outlier() -> None:
+    """A batch that hung tells little of the others."""
+    model = known_flat()
+    usual_s = model.predict(8, 1)
+    model.observe(8, 1, 1.0, at_least=True)
+    learn(model, Truth(a=8e-3, d=1e-3, noise=0.05, stalls=0.0), 3)
+    model.observe(8, 1, 1.0, at_least=True)
+    assert model.predict(8, 1) == pytest.approx(usual_s, rel=0.1)
+
+
+def test_a_machine_that_stood_still_is_no_slower_machine() -> None:
+    """Eight instances, a second in which nothing runs: eight batches in a row are late, at one time."""
+    model = known_flat()
+    usual_s = model.predict(8, 1)
+    for number in range(8):
+        model.observe(8, 1, 1.0 + usual_s, began_s=50.0 + number * 1e-3)
+    assert model.predict(8, 1) == pytest.approx(usual_s, rel=0.15)
+    for number in range(SHIFT_RUN):
+        model.observe(8, 1, 1.0, began_s=60.0 + 2 * number)  # one after the other
+    assert model.predict(8, 1) > 10 * usual_s
+
+
+def test_hours_of_overlapping_batches_are_not_kept() -> None:
+    """What waits to be judged is bounded."""
+    drift = Drift()
+    noted = 0
+    for number in range(10_000):
+        factor, certain = drift.note(3, 9.0, began_s=1.0, took_s=1e9, stopped=number % 2 == 0)
+        assert factor == 1.0
+        noted += len(certain)
+    assert 10_000 - noted <= MOST_RUN
+
+
 def test_the_tail_is_the_tail() -> None:
     """One batch in a hundred takes longer than the tail says, one in two longer than the median."""
     model = CostModel()
@@ -281,6 +342,9 @@ def test_an_ignorant_model_can_be_kept_too() -> None:
         ({"shapes": [[0, 2, 1.0]], "residuals": []}, "is not"),
         ({"shapes": [[1.5, 2, 1.0]], "residuals": []}, "is not"),
         ({"shapes": [[1, math.inf, 1.0]], "residuals": []}, "is not"),
+        ({"shapes": [[1, 1, 1e-320]], "residuals": []}, "is not"),
+        ({"shapes": [[1, 1, 10**400]], "residuals": []}, "too large"),
+        ({"shapes": [], "residuals": [[10**400]]}, "too large"),
         ({"shapes": [], "residuals": [[-1.0]]}, "residual"),
         ({"shapes": [], "residuals": [[math.nan]]}, "residual"),
         ({"shapes": [], "residuals": {"a": 1}}, "residuals is no list"),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from augury.batching.cost import CostModel
 from augury.batching.scheduler import Scheduler, Work
-from augury.core.cancellation import Cancellation
+from augury.core.cancellation import Cancellation, RunCancelled
 from augury.core.clock import ManualClock
-from augury.core.errors import DeadlineExceeded
+from augury.core.errors import DeadlineExceeded, Overloaded
 from augury.core.tensor import Array
 from augury.observe.metrics import Metrics
 from augury.runtimes.base import RuntimeOptions
@@ -43,6 +46,25 @@ def running(runtime: OnnxRuntime) -> Any:
     return run
 
 
+class Slowed:
+    """Takes 8 ms a batch and 1 ms a row, so many times; can be stopped."""
+
+    def __init__(self, times: float) -> None:
+        self.times = times
+        self.stopped = 0
+
+    def __call__(
+        self, inputs: dict[str, Array], rows: int, cancel: Cancellation | None = None
+    ) -> Outputs:
+        until_s = time.monotonic() + self.times * (0.008 + 0.001 * rows)
+        while time.monotonic() < until_s:
+            time.sleep(0.001)
+            if cancel is not None and cancel.cancelled:
+                self.stopped += 1
+                raise RunCancelled
+        return {"y": inputs["x"] + 1}, {}
+
+
 def watched(scheduler: Scheduler) -> bool:
     return scheduler._watch._timer is not None
 
@@ -57,7 +79,7 @@ async def until(happens: Any, patience_s: float = 20.0) -> float:
 
 
 async def test_the_core_is_free_soon_after_the_client_has_gone(runtime: OnnxRuntime) -> None:
-    """Seconds before the model would have ended; nobody is told of a failure, nothing is learnt."""
+    """Seconds before the model would have ended; nobody is told of a failure."""
     metrics = Metrics()
     scheduler = scheduler_of(running(runtime), metrics)
     scheduler.start(asyncio.get_running_loop())
@@ -77,7 +99,32 @@ async def test_the_core_is_free_soon_after_the_client_has_gone(runtime: OnnxRunt
     labels = {"model": "model", "version": "1", "reason": "cancelled"}
     assert metrics.registry.get_sample_value("augury_shed_total", labels) == 1
     await scheduler.close()
-    assert scheduler.cost.observations == 1
+    assert scheduler.cost.observations == 2  # the first took at least that
+
+
+async def test_a_model_that_has_become_slow_is_found_out() -> None:
+    """Six times slower, so that batches as long as the deadline allows are stopped one after the other:
+    they tell it, and a moment later rows are answered that have time enough for one.
+    """
+    cost = CostModel()
+    for _ in range(30):
+        for rows in (1, 4, 16, 64):
+            cost.observe(rows, 1, 0.008 + 0.001 * rows)
+    model = Slowed(6.0)
+    async with started(model, cost=cost) as scheduler:
+        for _ in range(3):
+            works = [work(n, deadline_s=time.monotonic() + 0.1) for n in range(40)]
+            scheduler.submit(works)
+            await asyncio.gather(*[outcome(one) for one in works])
+            await until(lambda: not scheduler._free_at_s)
+        assert model.stopped == 3
+        assert cost.predict(1, 1) > 0.018
+        found: list[Any] = []
+        for _ in range(10):
+            with suppress(Overloaded):
+                scheduler.submit([one := work(1, deadline_s=time.monotonic() + 0.2)])
+                found.append(await outcome(one))
+        assert [2.0] in found
 
 
 async def test_a_batch_past_its_deadline_is_stopped(runtime: OnnxRuntime) -> None:
@@ -136,7 +183,7 @@ async def test_a_runtime_that_cannot_stop_finishes() -> None:
 
 
 async def test_nothing_is_watched_while_nothing_is_under_way() -> None:
-    """The timer ends with the work, and models of quick batches have none."""
+    """The timer ends with the work."""
     gate = Gate()
     async with started(gate) as scheduler:
         scheduler.submit([one := work(1)])
@@ -145,13 +192,50 @@ async def test_nothing_is_watched_while_nothing_is_under_way() -> None:
         gate.open.set()
         await one.future
         await until(lambda: not watched(scheduler))
-        for value in range(40):
-            scheduler.submit([one := work(value)])
+        scheduler.submit([one := work(1)])
+        await one.future
+        await until(lambda: not watched(scheduler))
+
+
+async def test_a_slow_batch_of_a_quick_model_is_stopped(runtime: OnnxRuntime) -> None:
+    """However quick those before it were."""
+    async with started(running(runtime)) as scheduler:
+        for _ in range(40):
+            scheduler.submit([one := spin(1)])
             await one.future
         await until(lambda: not watched(scheduler))
-        scheduler.submit([one := work(1)])
-        assert not watched(scheduler)
-        await one.future
+        scheduler.submit([one := spin(LONG)])
+        await until(lambda: scheduler._executions[0].under_way is not None)
+        one.future.cancel()
+        assert await until(lambda: not scheduler._free_at_s) < 2
+    assert scheduler.journal.totals().outcomes == {"ok": 40, "cancelled": 1}
+
+
+async def test_stopped_at_its_last_row_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """A piece of work whose rows are computed one by one, and whose client goes at one of them."""
+    entered, rows_seen = threading.Semaphore(0), []
+
+    def run(inputs: dict[str, Array], rows: int, cancel: Cancellation | None) -> Outputs:
+        rows_seen.append(rows)
+        if rows > 1:
+            raise ValueError
+        entered.release()
+        assert cancel is not None
+        for _ in range(4000):
+            cancel.check()
+            time.sleep(0.005)
+        raise AssertionError
+
+    async with started(run) as scheduler:
+        scheduler.submit([one := work(1, 2)])
+        assert await asyncio.to_thread(entered.acquire, timeout=20)
+        caplog.clear()
+        one.future.cancel()
+        await until(lambda: not scheduler._free_at_s)
+    assert caplog.text == ""
+    assert rows_seen == [2, 1]
+    assert scheduler.journal.totals().shed == {"cancelled": 1}
+    assert scheduler.journal.totals().outcomes == {"failed": 1, "cancelled": 1}
 
 
 async def test_no_cpu_while_idle() -> None:

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from augury.batching.cost import CostModel
 from augury.batching.inline import InlineGate
+from augury.batching.policies.base import BatchDone, Choice, Load
+from augury.batching.queue import RowQueue
+from augury.batching.scheduler import Scheduler, Work
 from augury.core.cancellation import Cancellation
 from augury.core.clock import ManualClock
 from augury.core.errors import Refused, RuntimeFailed
@@ -131,3 +135,95 @@ async def test_the_cost_model_learns() -> None:
             assert scheduler.try_inline(columns(1), 1) is not None
     assert scheduler.cost.known
     assert 0 < scheduler.cost.predict(1, 1) < 0.01
+
+
+def cheap() -> CostModel:
+    """A model that is computed inline, as far as anybody knows."""
+    cost = CostModel()
+    for _ in range(30):
+        for rows in (1, 4, 16, 64):
+            cost.observe(rows, 1, 1e-5 + rows * 1e-7)
+    return cost
+
+
+async def test_runs_that_fail_slowly_leave_the_event_loop() -> None:
+    """They hold it up as those do that succeed."""
+    clock, runs = ManualClock(10.0), 0
+
+    def run(inputs: dict[str, Array], rows: int, cancel: Cancellation | None) -> Outputs:
+        nonlocal runs
+        runs += 1
+        clock.advance(0.05)
+        raise ValueError
+
+    gate = InlineGate("auto", 1e-4, 64)
+    async with started(run, clock=clock, cost=cheap(), inline=gate) as scheduler:
+        assert gate.rows
+        with pytest.raises(RuntimeFailed):
+            scheduler.try_inline(columns(1), 1)
+        assert scheduler.try_inline(columns(1), 1) is None
+    assert runs == 1
+
+
+async def test_larger_rows_than_were_measured_are_submitted() -> None:
+    """A caller who may choose the size could hold up the loop."""
+    gate = InlineGate("auto", 1.0, 64)
+    gate.measured(columns(1), ["x"])
+    async with started(Model(), cost=cheap(), inline=gate) as scheduler:
+        assert scheduler.try_inline(columns(1), 1) is not None
+        assert scheduler.try_inline({"x": np.zeros((1, 1000))}, 1) is None
+
+
+class Peeking:
+    """A policy that asks for an inline run at the worst moment: the queue is empty, nothing runs yet."""
+
+    def __init__(self) -> None:
+        self.scheduler: Scheduler | None = None
+        self.inlined: list[object] = []
+
+    def urgency(self, one: Work) -> float:
+        return 0.0
+
+    def admit(self, one: Work, queue: RowQueue[Work], load: Load, now_s: float) -> float | None:
+        return None
+
+    def choose(self, queue: RowQueue[Work], load: Load, now_s: float) -> Choice[Work]:
+        batch = queue.window(64)
+        queue.remove(batch)
+        assert self.scheduler is not None
+        self.inlined.append(self.scheduler.try_inline(columns(7), 1))
+        return Choice(batch, "idle")
+
+    def observed(self, batch: BatchDone) -> None:
+        pass
+
+
+async def test_nor_while_an_instance_chooses() -> None:
+    """What it has taken out of the queue is about to run."""
+    model, policy = Model(), Peeking()
+    async with started(model, policy=policy, inline=always()) as scheduler:
+        policy.scheduler = scheduler
+        scheduler.submit([one := work(1)])
+        await one.future
+    assert policy.inlined == [None]
+    assert model.batches == [[1]]
+
+
+async def test_nor_when_the_queue_empties_as_it_is_looked_at() -> None:
+    """Between two looks an instance may take what waits: busy is looked at last."""
+    async with started(Model(), start=False, inline=always()) as scheduler:
+
+        class Taken:
+            """A queue whose last piece is taken just before it is looked at."""
+
+            @property
+            def rows(self) -> int:
+                scheduler._free_at_s[0] = 1.0
+                return 0
+
+            def clear(self) -> list[Work]:
+                return []
+
+        queue: Any = Taken()
+        scheduler._queue = queue
+        assert scheduler.try_inline(columns(1), 1) is None

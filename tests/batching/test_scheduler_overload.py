@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
+from augury.batching.budget import CpuBudget
 from augury.batching.cost import CostModel
 from augury.batching.policies.base import BatchDone, Choice, Load, PolicyContext
 from augury.batching.policies.registry import make_policy
 from augury.batching.queue import RowQueue
 from augury.batching.scheduler import Work
-from augury.core.clock import ManualClock
+from augury.batching.waiting_room import MOST_REFUSALS
+from augury.core.clock import ManualClock, SystemClock
 from augury.core.errors import DeadlineExceeded, Overloaded, RuntimeFailed
 from augury.core.request import Priority
 from augury.observe.metrics import Metrics
@@ -30,26 +33,80 @@ def known_cost(batch_s: float = 0.0, row_s: float = 0.1) -> CostModel:
 
 
 async def test_what_cannot_be_in_time_is_refused_at_once() -> None:
-    """With the rows that wait, the time left and a hint from the estimate; nothing of it is computed."""
+    """With the rows that wait, the time left and a hint from the estimate; nothing of it is computed.
+    Other pieces of the same request are.
+    """
     gate, clock = Gate(), ManualClock(100.0)
     async with started(gate, cost=known_cost(), clock=clock) as scheduler:
         scheduler.submit([work(0)])
         await gate.running()
         scheduler.submit([work(n, deadline_s=110.0) for n in range(1, 11)])
         with pytest.raises(
-            Overloaded, match=r"rows wait for model/1, too many for an answer within the 0\.15 s"
+            Overloaded, match=r"10 rows wait for model/1: too much for an answer within the 0\.15 s"
         ) as raised:
-            scheduler.submit([work(20, deadline_s=115.0), late := work(21, deadline_s=100.15)])
+            scheduler.submit([late := work(21, deadline_s=100.15)])
         told = raised.value.details
-        assert told["waiting_rows"] >= 10
+        assert told["waiting_rows"] == 10
         assert told["deadline_in_s"] == 0.15
         assert told["retry_after_s"] > 0
         assert told["predicted_s"] > 0.15
-        assert scheduler.waiting_rows == 10
         assert not late.future.done()
+        scheduler.submit([good := work(20, deadline_s=115.0), late])
+        assert isinstance(late.future.exception(), Overloaded)
+        assert scheduler.waiting_rows == 11
         gate.open.set()
-    assert 20.0 not in [value for batch in gate.batches for value in batch]
+        assert await outcome(good) == [21.0]
+    assert 21.0 not in [value for batch in gate.batches for value in batch]
     assert scheduler.journal.totals().shed == {"admission": 2}
+
+
+async def test_a_request_of_which_nothing_can_be_in_time_is_soon_refused() -> None:
+    """A few of its pieces are asked for, and the others are not."""
+
+    class Full(Waits):
+        asked = 0
+
+        def admit(self, one: Work, queue: RowQueue[Work], load: Load, now_s: float) -> float | None:
+            self.asked += 1
+            return 3.0 if one.rows == 1 else None
+
+    policy = Full()
+    async with started(Gate(), policy=policy) as scheduler:
+        with pytest.raises(Overloaded):
+            scheduler.submit([work(n, deadline_s=1e9) for n in range(500)])
+        assert policy.asked == MOST_REFUSALS
+        few = [work(n) for n in range(3)]
+        scheduler.submit([work(1, 2), *few])
+        assert [type(one.future.exception()) for one in few] == [Overloaded] * 3
+        assert scheduler.journal.totals().shed == {"admission": 503}
+
+
+async def test_what_takes_longer_than_it_may_is_told_so() -> None:
+    """Not that others wait, nor when to ask again, since that would not help."""
+    clock = ManualClock(100.0)
+    async with started(Gate(), cost=known_cost(), clock=clock) as scheduler:
+        scheduler.submit([work(1, deadline_s=100.05)])  # tried all the same
+        with pytest.raises(
+            Overloaded,
+            match=r"model/1 takes about 0\.1\d* s for this, which makes no answer within the 0\.05 s",
+        ) as raised:
+            scheduler.submit([work(2, deadline_s=100.05)])
+    assert raised.value.retry_after_s is None
+    assert 0.09 < raised.value.details["predicted_s"] < 0.2
+
+
+async def test_the_loop_s_lag_counts() -> None:
+    """Answers that the event loop was late to fetch tell how late it will be with the next ones."""
+    async with started(Model(), cost=known_cost(0.001, 0.001)) as scheduler:
+        for value in range(8):
+            scheduler.submit([one := work(value)])
+            time.sleep(0.05)  # noqa: ASYNC251 - a loop that is busy with something else
+            assert await outcome(one) == [value + 1.0]
+        with pytest.raises(Overloaded, match=r"and the server is 0\.0\d+ s behind"):
+            scheduler.submit([work(1, deadline_s=time.monotonic() + 0.05)])
+        await asyncio.sleep(0.5)
+        scheduler.submit([one := work(1, deadline_s=time.monotonic() + 0.5)])
+        assert await outcome(one) == [2.0]
 
 
 async def test_higher_priority_takes_the_place_of_lower() -> None:
@@ -96,20 +153,6 @@ async def test_urgent_work_overtakes() -> None:
     assert gate.batches == [[0], [3], [2], [1]]
 
 
-async def test_a_model_may_state_a_deadline_for_those_who_name_none() -> None:
-    """What waited longer is not computed."""
-    gate, clock = Gate(), ManualClock(10.0)
-    async with started(gate, clock=clock, default_deadline_s=0.5) as scheduler:
-        scheduler.submit([work(0)])
-        await gate.running()
-        scheduler.submit([one := work(1), patient := work(2, deadline_s=20.0)])
-        assert one.deadline_s == 10.5
-        clock.advance(1.0)
-        gate.open.set()
-        assert await outcome(one) is DeadlineExceeded
-        assert await outcome(patient) == [3.0]
-
-
 async def test_a_deadline_that_is_put_off_counts() -> None:
     """A second caller who has more time keeps the row alive."""
     gate, clock = Gate(), ManualClock(10.0)
@@ -137,19 +180,20 @@ async def test_those_for_whom_there_is_no_time_are_counted() -> None:
     scheduler.start(asyncio.get_running_loop())
     scheduler.submit([work(0)])
     await gate.running()
-    late, gone = work(1, deadline_s=11.0), [work(2), work(3)]
-    scheduler.submit([late, *gone, last := work(4)])
+    late, left = work(1, deadline_s=11.0), work(5, deadline_s=11.5)
+    gone = [work(2), work(3, deadline_s=60.0)]
+    scheduler.submit([late, left, *gone, last := work(4)])
     clock.advance(2.0)
-    for one in gone:
+    for one in (left, *gone):  # the first as a request does whose time is up
         one.future.cancel()
     gate.open.set()
     assert await outcome(late) is DeadlineExceeded
     assert await outcome(last) == [5.0]
     await scheduler.close()
-    for reason, pieces in {"expired": 1, "abandoned": 2}.items():
+    for reason, pieces in {"expired": 2, "abandoned": 2}.items():
         labels = {"model": "model", "version": "1", "reason": reason}
         assert metrics.registry.get_sample_value("augury_shed_total", labels) == pieces
-    assert scheduler.journal.totals().shed == {"expired": 1, "abandoned": 2}
+    assert scheduler.journal.totals().shed == {"expired": 2, "abandoned": 2}
 
 
 async def test_hopeless_work_is_told_the_estimate() -> None:
@@ -230,6 +274,74 @@ async def test_a_broken_policy_leaves_nobody_waiting(caplog: pytest.LogCaptureFi
             scheduler.submit([one := work(value)])
             assert await outcome(one) == [value + 1.0]
     assert caplog.text.count("batching policy failed") == 1
+
+
+class Careless(Waits):
+    """A policy that takes work out of the queue and then answers something else than it has taken."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def choose(self, queue: RowQueue[Work], load: Load, now_s: float) -> Choice[Work]:
+        batch = queue.window(64)
+        strange: dict[str, Any] = {
+            "nothing": None,
+            "no batch": Choice(None),  # type: ignore[arg-type]
+            "lost": Choice(batch[1:]),
+            "twice": Choice(batch),
+            "not hopeless": Choice(batch, hopeless=None),  # type: ignore[arg-type]
+        }
+        if self.how != "twice":
+            queue.remove(batch)
+        if self.how == "raises":
+            raise ZeroDivisionError
+        choice: Choice[Work] = strange[self.how]
+        return choice
+
+
+@pytest.mark.parametrize("how", ["raises", "nothing", "no batch", "lost", "twice", "not hopeless"])
+async def test_a_careless_policy_loses_nobody(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What it took and did not answer for waits again, and its instance lives on."""
+    gate = Gate()
+    async with started(gate, policy=Careless(how)) as scheduler:
+        works = [work(0)]
+        scheduler.submit(works)
+        await gate.running()
+        works += [work(1, 2), work(3)]
+        scheduler.submit(works[1:])
+        gate.open.set()
+        assert [await outcome(one) for one in works] == [[1.0], [2.0, 3.0], [4.0]]
+        assert all(thread.is_alive() for thread in scheduler._threads)
+    assert sum(map(len, gate.batches)) == 4
+    assert caplog.text.count("batching policy failed") == 1
+
+
+async def test_whatever_breaks_around_a_batch_its_instance_and_cores_live_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who waited is told, and the cores are given back for the others."""
+    budget = CpuBudget(1, SystemClock())
+
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    async with (
+        started(Model(), budget=budget) as scheduler,
+        started(Model(), budget=budget) as other,
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(scheduler._room, "call_next", broken)
+            scheduler.submit([one := work(1)])
+            assert await outcome(one) is RuntimeFailed
+        with monkeypatch.context() as patched:
+            patched.setattr(scheduler._room, "learn", broken)
+            scheduler.submit([one := work(2)])
+            assert await outcome(one) == [3.0]
+            while scheduler._free_at_s:  # noqa: ASYNC110 - the instance says nothing else
+                await asyncio.sleep(0.001)
+        for each in (scheduler, other):
+            each.submit([one := work(3)])
+            assert await outcome(one) == [4.0]
 
 
 async def test_a_policy_that_fails_as_work_comes_takes_none_of_it() -> None:

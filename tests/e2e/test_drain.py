@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import ServerProcess, serving
-from tests.models import write_identity, write_spin
+from tests.models import write_identity, write_spin, write_stubborn
 from tests.wire import Answer, Wire, post
 
 pytestmark = pytest.mark.e2e
@@ -147,22 +147,45 @@ async def test_what_lasts_a_second_is_finished(repository: Path, tmp_path: Path)
 
 
 async def test_the_drain_s_timeout_is_kept(repository: Path, tmp_path: Path) -> None:
-    """A request that outlasts it is told 503, and the process ends soon, whatever the model does."""
+    """Requests that outlast it are told 503, under way or waiting; what can be stopped is stopped."""
     with serving(tmp_path, str(repository), drain_timeout_s="1") as server:
         turns = await turns_for(server, 60.0)
-        slow = asyncio.create_task(spin(server, turns))
+        slow = [asyncio.create_task(spin(server, turns + number)) for number in range(3)]
         await asyncio.sleep(0.5)
         started_s = time.monotonic()
         server.send(signal.SIGTERM)
-        answer = await slow
-        assert answer.status == 503
-        assert json.loads(answer.body)["code"] == "unavailable"
+        for one in slow:
+            assert_cut(await one)
+        assert await ended(server) == 0
+        assert 1.0 <= time.monotonic() - started_s < 10
+        assert "Traceback" not in server.log
+        events = [event["event"] for event in server.events()]
+        assert "the drain's time is up" in events
+        assert "a model has not finished; left as it is" not in events
+
+
+async def test_a_model_that_cannot_be_stopped_does_not_keep_the_process(tmp_path: Path) -> None:
+    """It ends soon after the drain's timeout all the same, and its exit code tells."""
+    write_stubborn(tmp_path / "models")
+    with serving(tmp_path, "models", drain_timeout_s="1") as server:
+        async with await Wire.open("127.0.0.1", server.port) as wire:
+            body = b'{"rows": [{"boxes": [400000]}]}'  # each with each: a minute and more
+            slow = asyncio.create_task(wire.ask(post("/api/models/stubborn/predict", body)))
+            await asyncio.sleep(0.5)
+            started_s = time.monotonic()
+            server.send(signal.SIGTERM)
+            assert_cut(await slow)
         assert await ended(server) == 1
         assert 1.0 <= time.monotonic() - started_s < 20
         assert "Traceback" not in server.log
-        told = [event["event"] for event in server.events()]
-        assert "the drain's time is up" in told
-        assert "a model has not finished; left as it is" in told
+        events = [event["event"] for event in server.events()]
+        assert "the drain's time is up" in events
+        assert "a model has not finished; left as it is" in events
+
+
+def assert_cut(answer: Answer) -> None:
+    """It tells that the server had to stop."""
+    assert (answer.status, json.loads(answer.body)["code"]) == (503, "unavailable")
 
 
 async def test_a_signal_s_second_time_ends_it_at_once(repository: Path, tmp_path: Path) -> None:

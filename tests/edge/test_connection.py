@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from augury.edge.connection import AT_ONCE
 from augury.edge.http import Edge
 from augury.edge.listener import bind
 from augury.edge.server import Server
@@ -126,6 +130,11 @@ def rows(*values: Any, name: str = "x") -> bytes:
 GOOD = rows([1, 2])
 
 
+def counted(model: str) -> dict[str, str]:
+    """The labels of what *model* has answered."""
+    return {"model": model, "version": "1", "protocol": "native", "code": "200"}
+
+
 @pytest.mark.parametrize(
     ("request_", "status"),
     [
@@ -141,6 +150,11 @@ GOOD = rows([1, 2])
         (post(PREDICT, GOOD, version="1.0"), 200),
         (post("/api/models/identity/versions/1/predict?a=b", GOOD), 200),
         (post("/api/models/%69dentity/predict", GOOD), 200),
+        (post(f"{PREDICT}?{'q' * 500}", GOOD), 200),
+        (post(f"http://localhost{PREDICT}#a", GOOD), 200),
+        (post("*", GOOD), 404),
+        (post(f"/{'a' * 500}{PREDICT}", GOOD), 404),
+        (post("/api/models", GOOD), 405),
         (post(MOOD, rows("a good day", name="text")), 200),
         (post(MOOD, rows("a good day", 3, name="text")), 200),
         (post(PREDICT, rows([1], [2])), 400),
@@ -196,6 +210,14 @@ async def test_requests_in_pieces(both: BothWays) -> None:
     )
     (answer,) = await both.ask(chunked + b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD))
     assert answer.status == 200
+    bytewise = b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD) + b"0\r\n\r\n"
+    for cut in (len(bytewise), 100):
+        (answer,) = await both.ask(chunked + bytewise[:cut], bytewise[cut:])
+        assert answer.status == 200
+    slow = post(MOOD, rows("a good day", name="text"), "Cache-Control: no-store")
+    for cut in (len(slow), len(slow) - 3):
+        (answer,) = await both.ask(slow[:cut], slow[cut:])
+        assert answer.status == 200
     answers = await both.ask(post(PREDICT, GOOD, "Expect: 100-continue"), answers=2)
     assert [answer.status for answer in answers] == [100, 200]
 
@@ -214,6 +236,36 @@ async def test_pipelined_requests_are_answered_in_their_order(both: BothWays) ->
         assert number % 3 == 0 or row == {"y": [number, 0]}
 
 
+async def test_any_mix_in_any_pieces(both: BothWays) -> None:
+    """Requests of all kinds behind each other, cut anywhere."""
+    chunked = b"POST %b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" % (
+        PREDICT.encode()
+    )
+    kinds = [
+        post(PREDICT, GOOD),
+        post(PREDICT, rows([1, 2], [3, 4]), "Cache-Control: no-store"),
+        post(MOOD, rows("a good day", name="text")),
+        post(MOOD, rows("a bad day", name="text"), "Cache-Control: no-store"),
+        post(PREDICT, b"{"),
+        post(PREDICT, b"x" * 5000),
+        post("/api/models/nobody/predict", GOOD),
+        get("/livez"),
+        get(PREDICT),
+        chunked + b"%x\r\n%b\r\n0\r\nX-Request-Timeout: soon\r\n\r\n" % (len(GOOD), GOOD),
+        b"\r\n" + post(PREDICT, rows([5, 6])),
+    ]
+    rng = random.Random(1)
+    for _ in range(25):
+        mix = rng.choices(kinds, k=6)
+        data = b"".join(mix)
+        cuts = sorted(rng.sample(range(1, len(data)), rng.randrange(3)))
+        parts = [data[start:end] for start, end in pairwise([0, *cuts, len(data)])]
+        answers = await both.ask(*parts, answers=len(mix))
+        assert not [answer.status for answer in answers if answer.status >= 500]
+    assert both.at_once > 25
+    assert both.put_off > 0
+
+
 async def test_an_offer_of_another_protocol(both: BothWays) -> None:
     """As Java's client makes it with each request."""
     offer = post(PREDICT, GOOD, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c")
@@ -230,23 +282,98 @@ async def test_what_is_not_http_after_a_good_head(both: BothWays) -> None:
 
 async def test_each_request_is_counted_once(both: BothWays) -> None:
     """Both ways under the same labels."""
-    labels = {"model": "identity", "version": "1", "protocol": "native", "code": "200"}
     for number in range(1, 4):
         await both.ask(post(PREDICT, GOOD))
-        assert both.served.count("augury_requests_total", **labels) == 2 * number
+        assert both.served.count("augury_requests_total", **counted("identity")) == 2 * number
     await both.ask(post(PREDICT, GOOD, "Authorization: Bearer wrong"))
     refused = {"model": "", "version": "", "protocol": "native", "code": "401"}
     assert both.served.count("augury_requests_total", **refused) == 2
 
 
 async def test_the_last_answer_of_a_draining_server_says_so(both: BothWays) -> None:
-    """As any other does."""
+    """Whatever has come by then is answered, and only the last answer ends the connection."""
     async with await both.wire() as wire:
         assert "connection" not in (await wire.ask(post(PREDICT, GOOD))).headers
         both.served.application.drain.begun = True
         answer = await wire.ask(post(PREDICT, GOOD))
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert await wire.ended()
+
+
+@pytest.mark.parametrize("path", [PREDICT, MOOD])
+async def test_pipelined_requests_of_a_draining_server(both: BothWays, path: str) -> None:
+    """All that have come are answered, each once, and counted as often."""
+    both.served.application.drain.begun = True
+    name = "x" if path == PREDICT else "text"
+    values: list[Any] = [[1, 2], [3, 4], [5, 6]] if path == PREDICT else ["a", "b", "c"]
+    requests = [post(path, rows(value, name=name)) for value in values]
+    answers = await both.ask(b"".join(requests), answers=3)
+    assert [answer.status for answer in answers] == [200] * 3
+    assert [answer.headers.get("connection") for answer in answers] == [None, None, "close"]
+    model = path.split("/")[3]
+    assert both.served.count("augury_requests_total", **counted(model)) == 6
+
+
+@pytest.mark.parametrize("draining", [False, True])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_what_follows_a_request_that_was_the_last(
+    both: BothWays, version: str, draining: bool
+) -> None:
+    """Its client said so: nothing more is computed."""
+    both.served.application.drain.begun = draining
+    last = post(PREDICT, GOOD, "Connection: close", version=version)
+    await both.ask(last + post(PREDICT, GOOD))
+    assert both.served.count("augury_requests_total", **counted("identity")) == 2
+
+
+async def test_one_read_does_not_hold_up_the_others(both: BothWays) -> None:
+    """Of very many requests in one read only the first are answered before anybody else's turn."""
+    requests = [post(PREDICT, rows([number, 0])) for number in range(100)]
+    answers = await both.ask(b"".join(requests), answers=len(requests))
+    told = [json.loads(answer.body)["rows"] for answer in answers]
+    assert told == [[{"y": [number, 0]}] for number in range(100)]
+    assert 1 <= both.at_once <= AT_ONCE
+
+
+async def test_a_slow_answer_is_the_only_one_of_its_read(
+    both: BothWays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one takes long, the others have had to wait for long enough."""
+    edge = both.served.application.edge
+    answer_now = edge.answer_now
+
+    def slow(scope: Scope, body: bytes) -> Any:
+        answer = answer_now(scope, body)
+        time.sleep(0.005)
+        return answer
+
+    monkeypatch.setattr(edge, "answer_now", slow)
+    await both.ask(post(PREDICT, GOOD) * 5, answers=5)
+    assert both.at_once == 1
+
+
+async def test_a_fault_of_ours_is_not_the_client_s(
+    both: BothWays, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, and the request answered the long way."""
+
+    def broken(scope: Scope, body: bytes) -> None:
+        raise RuntimeError("what may never happen")
+
+    monkeypatch.setattr(both.served.application.edge, "answer_now", broken)
+    answers = await both.ask(post(PREDICT, GOOD) * 2, answers=2)
+    assert [answer.status for answer in answers] == [200, 200]
+    assert "RuntimeError: what may never happen" in caplog.text
+
+
+async def test_what_follows_a_body_is_no_header(both: BothWays) -> None:
+    """Nobody may add a credential, or wishes, after the head."""
+    head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" % (
+        PREDICT.encode()
+    )
+    body = b"%x\r\n%b\r\n0\r\n" % (len(GOOD), GOOD)
+    (answer,) = await both.ask(head + body + b"X-Request-Timeout: soon\r\n\r\n")
+    assert answer.status == 200
 
 
 async def test_a_client_that_leaves_gives_its_version_back(both: BothWays) -> None:
@@ -261,8 +388,36 @@ async def test_a_client_that_leaves_gives_its_version_back(both: BothWays) -> No
             await asyncio.sleep(0.01)
 
 
-async def test_a_task_that_is_cancelled_before_it_begins_holds_nothing(both: BothWays) -> None:
-    """What was done before it is given back by whoever made it."""
+async def test_a_task_that_is_cancelled_before_it_begins_holds_nothing(
+    both: BothWays, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never runs, so that what was done before it is given back without its help."""
+    edge = both.served.application.edge
+    (harness,) = both.served.application.core.manager.versions("mood")
+    answer_now = edge.answer_now
+    seen: list[tuple[int, int]] = []
+
+    def cut() -> None:
+        tasks = [task for task in asyncio.all_tasks() if "run_asgi" in repr(task.get_coro())]
+        seen.append((len(tasks), harness.leases))
+        for task in tasks:
+            task.cancel()
+
+    def answered(scope: Scope, body: bytes) -> Any:
+        asyncio.get_running_loop().call_soon(cut)  # before the task, which is yet to be made
+        return answer_now(scope, body)
+
+    monkeypatch.setattr(edge, "answer_now", answered)
+    async with await both.wire() as wire:
+        await wire.send(post(MOOD, rows("a good day", name="text"), "Cache-Control: no-store"))
+        async with asyncio.timeout(30):
+            while harness.leases or not seen:  # noqa: ASYNC110 - counts, without an event
+                await asyncio.sleep(0.01)
+    assert seen == [(1, 1)]
+
+
+async def test_what_was_begun_may_be_given_back_twice(both: BothWays) -> None:
+    """By its task, and by whoever looks after that."""
     edge = both.served.application.edge
     (harness,) = both.served.application.core.manager.versions("mood")
     scope: Scope = {

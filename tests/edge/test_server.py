@@ -304,6 +304,24 @@ class TestHostility:
         async with running(client_timeout_s=0.3) as served, await served.wire() as wire:
             assert await wire.ended()
 
+    @pytest.mark.parametrize("more", [b"", b"\r\n", b"\r\n\r\n"])
+    async def test_an_idle_connection_is_closed(self, more: bytes) -> None:
+        """Some time after its last answer, also where empty lines follow that."""
+        async with running() as served:
+            served.server.config.timeout_keep_alive = 1
+            async with await served.wire() as wire:
+                assert (await wire.ask(post("/a", b"b"))).status == 200
+                await wire.send(more)
+                assert await wire.ended()
+
+    async def test_a_body_that_nobody_waits_for_is_cut_as_any_other(self) -> None:
+        """Its request has been refused long ago."""
+        async with running(client_timeout_s=0.3) as served, await served.wire() as wire:
+            await wire.send(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab")
+            assert (await wire.answer()).status == 413
+            await wire.send(b"c")
+            assert await wire.ended()
+
     async def test_a_stalled_body_is_cut(self) -> None:
         """A body that does not go on is given up."""
         async with running(client_timeout_s=0.3) as served, await served.wire() as wire:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import threading
 
+import pytest
+
 from augury.observe.metrics import MAX_UNADDED, Metrics, VersionMetrics
 
 LABELS = {"model": "m", "version": "1"}
@@ -57,8 +59,23 @@ def test_an_unknown_prediction_is_no_number() -> None:
     version = VersionMetrics(metrics, "m", 1)
     version.batch_done(rows=1, padding_ratio=0.0, queue_s=(0.0,), runtime_s=0.1)
     value = metrics.registry.get_sample_value
+    version.inline_done(1, 0.1)
     assert value("augury_batch_predicted_seconds_count", LABELS) == 0
-    assert value("augury_runtime_seconds_count", LABELS) == 1
+    assert value("augury_batch_observed_seconds_count", LABELS) == 0
+    assert value("augury_runtime_seconds_count", LABELS) == 2
+
+
+def test_predicted_and_observed_are_of_the_same_batches() -> None:
+    """Else the two could not be compared."""
+    metrics = Metrics()
+    version = VersionMetrics(metrics, "m", 1)
+    version.batch_done(rows=1, padding_ratio=0.0, queue_s=(0.0,), runtime_s=9.0)
+    version.inline_done(1, 9.0)
+    count_batches(version, 2)
+    value = metrics.registry.get_sample_value
+    for name, seconds in {"predicted": 0.006, "observed": 0.008}.items():
+        assert value(f"augury_batch_{name}_seconds_count", LABELS) == 2
+        assert value(f"augury_batch_{name}_seconds_sum", LABELS) == pytest.approx(seconds)
 
 
 def test_what_waits_is_told_as_it_is_now() -> None:

@@ -75,7 +75,9 @@ async def serving(
 ) -> AsyncIterator[Serving]:
     """Everything in *repository*, loaded; answers are remembered in *store* too, if there is one."""
     clock, metrics = SystemClock(), Metrics()
-    loader = ServableLoader(clock, metrics, share_answers=store is not None)
+    loader = ServableLoader(
+        clock, metrics, share_answers=store is not None, remembers=cache_bytes > 0
+    )
     manager = Manager(DirectorySource(repository), loader, metrics)
     cache: PredictionRows = PredictionCache(cache_bytes, clock, remembered_nbytes)
     async with AsyncExitStack() as stack:

@@ -61,7 +61,9 @@ def test_nothing_is_kept_of_what_is_not_known(tmp_path: Path, package: ModelPack
 @pytest.mark.parametrize(
     "text",
     ["", "{", "[]", "{}", '{"format": 1}', '{"format": 1, "cost": {"shapes": 3}}', "x" * 100_000,
-     '{"format": 1, "cost": {"shapes": [[1, 1, -1]], "residuals": []}}', "[" * 60_000, "\udcff"],
+     '{"format": 1, "cost": {"shapes": [[1, 1, -1]], "residuals": []}}', "[" * 60_000, "\udcff",
+     '{"format": 1, "cost": {"shapes": [[1, 1, 1' + 400 * "0" + ']], "residuals": []}}',
+     '{"format": 1, "cost": {"shapes": [], "residuals": [[1' + 5000 * "0" + "]]}}"],
 )  # fmt: skip
 def test_a_broken_file_is_as_good_as_none(
     tmp_path: Path, package: ModelPackage, text: str, caplog: pytest.LogCaptureFixture

@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from augury.batching.cost import CostModel
 from augury.core.errors import DeadlineExceeded, RuntimeFailed, ShapeMismatch
 from augury.core.request import InferRequest, InferResponse
 from augury.pipeline.servable import ModelServable
@@ -103,6 +104,26 @@ async def test_a_model_that_is_not_cheap_is_waited_for(tmp_path: Path) -> None:
     write(models.write_identity(tmp_path), "[batching]\ninline = false\n")
     async with serving(tmp_path) as served:
         assert now(served, ask("identity", [1, 2])) is None
+
+
+OPEN = "[[examples]]\ninputs.x = [[1, 2, 3, 4]]\noutputs.y = [[1, 2, 3, 4]]\n"
+
+
+@pytest.mark.parametrize(("manifest", "size"), [(OPEN, 4), ("", 1)])
+async def test_a_caller_cannot_hold_the_loop_up_by_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manifest: str, size: int
+) -> None:
+    """Where the size of an input is open, rows as large as those that were measured are computed there."""
+    write(models.write_identity(tmp_path, size=None), manifest)
+    monkeypatch.setattr(CostModel, "tail", lambda *_: 1e-6)
+    async with serving(tmp_path) as served:
+        assert now(served, ask("identity", [1.0] * size)) is not None
+        assert now(served, ask("identity", [2.0] * (size + 1))) is None
+        response = await served.engine.infer(ask("identity", [2.0] * 1000))
+        assert response.outputs["y"].shape == (1, 1000)
+        with served.engine.lease("identity") as leased:
+            journal = cast("ModelServable", leased).scheduler.journal
+        assert journal.totals().dispatches["inline"] == 1
 
 
 async def test_what_cannot_be_answered_is_refused(tmp_path: Path) -> None:

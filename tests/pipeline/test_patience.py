@@ -169,6 +169,8 @@ async def test_another_s_haste_refuses_nobody(
         else:
             assert isinstance(response.errors[0], Overloaded)
         assert len(submitted.works) == 1 + answered
+        # Looked up once, however often it was asked for.
+        assert served.looked_up("identity") == {"hit": 0, "shared": 1, "miss": 0}
 
 
 async def test_they_ask_once_more_and_not_for_ever(

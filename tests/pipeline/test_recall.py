@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from augury.cache.key import RowKeys
 from augury.cache.packing import pack
 from augury.core.clock import SystemClock
 from augury.core.errors import InvalidInput, RuntimeFailed, Unavailable
@@ -302,6 +303,39 @@ async def test_the_manifest_can_keep_answers_out_of_the_store(tmp_path: Path) ->
         assert counted("augury_cache_entries", version) == 3
         assert counted("augury_cache_bytes", version) == served.cache.bytes_held
     assert (store.reads, await store.answers()) == ([], {})
+
+
+@pytest.mark.parametrize("how", ["process", "rows", "bytes", "manifest"])
+async def test_without_room_the_model_is_asked_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Even for what it is computing just then; no key is made, and nothing counted as looked up."""
+    table = {"rows": "max_entries = 0", "bytes": "max_bytes = 0", "manifest": "enabled = false"}
+    folder = models.write_identity(tmp_path)
+    (folder / "model.toml").write_text(f"[cache]\n{table.get(how, '')}\n", encoding="utf-8")
+    monkeypatch.setattr(RowKeys, "keys", None)
+    async with serving(tmp_path, cache_bytes=0 if how == "process" else 1 << 20) as served:
+        gate = Gate(monkeypatch)
+        asked = [
+            asyncio.create_task(served.engine.infer(ask("identity", [1, 2]))) for _ in range(3)
+        ]
+        await gate.running()
+        await turns()
+        assert served.under_way == 0
+        gate.open.set()
+        for one in asked:
+            assert (await one).outputs["y"].tolist() == [[1, 2]]
+        assert sum(gate.rows) == 3
+        assert served.looked_up("identity") == {"hit": 0, "shared": 0, "miss": 0}
+
+
+async def test_a_store_alone_is_room_enough(tmp_path: Path) -> None:
+    """For a process that remembers nothing itself."""
+    models.write_identity(tmp_path)
+    async with serving(tmp_path, store=Watched(), cache_bytes=0) as served:
+        for cached in (False, True):
+            response = await served.engine.infer(ask("identity", [1, 2]))
+            assert bool(response.cached) == cached
 
 
 @pytest.mark.redis

@@ -10,10 +10,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from augury.core.cancellation import Cancellation
 from augury.core.errors import InvalidPackage, RuntimeFailed
 from augury.runtimes.base import RuntimeOptions
 from augury.runtimes.onnx import OnnxRuntime
-from tests.models import IR_VERSION, OPSET, write_doubling, write_identity
+from tests.models import (
+    IR_VERSION,
+    OPSET,
+    write_doubling,
+    write_fails_on_negative,
+    write_identity,
+)
 
 OPTIONS = RuntimeOptions(threads=1, instances=1)
 
@@ -163,3 +170,16 @@ def test_a_model_without_inputs_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidPackage, match="0 inputs and 1 outputs"):
         OnnxRuntime(tmp_path / "model.onnx", RuntimeOptions(threads=1, instances=1))
+
+
+@pytest.mark.parametrize("cancel", [None, Cancellation()])
+def test_a_run_that_fails_writes_nothing_to_standard_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], cancel: Cancellation | None
+) -> None:
+    """ONNX Runtime's own line there would tell values of the input, past the log and its rules."""
+    file = write_fails_on_negative(tmp_path) / "1" / "model.onnx"
+    runtime = OnnxRuntime(file, OPTIONS)
+    with pytest.raises(RuntimeFailed):
+        runtime.run({"x": np.array([[-1, 2]], "f4")}, cancel)
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")

@@ -105,7 +105,13 @@ async def open_source(
     shared = store if settings.caches_in_store else None
     manager = Manager(
         source,
-        ServableLoader(clock, metrics, share_answers=shared is not None, costs=costs),
+        ServableLoader(
+            clock,
+            metrics,
+            share_answers=shared is not None,
+            remembers=settings.cache_bytes > 0 and settings.cache_entries > 0,
+            costs=costs,
+        ),
         metrics,
         poll_s=settings.model_poll_s if poll else None,
     )

@@ -126,10 +126,12 @@ class Settings(BaseSettings):
     )
     cache_bytes: Annotated[int, Field(ge=0)] = Field(
         64 * MIB,
-        description="Bytes of the prediction cache in the process; 0 remembers nothing there.",
+        description="Bytes of the prediction cache in the process; 0 remembers nothing there: where no "
+        "store does either, the model is asked for every row, even one that it is computing just then.",
     )
     cache_entries: Annotated[int, Field(ge=0)] = Field(
-        1_000_000, description="Rows of the prediction cache in the process at most."
+        1_000_000,
+        description="Rows of the prediction cache in the process at most; 0 as for the bytes.",
     )
     cache_store: Literal["auto", "on", "off"] = Field(
         "auto",

@@ -19,12 +19,12 @@ The tail is the rolling distribution of observed / predicted, one for each power
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from augury.batching.least_squares import solve_nonnegative
+from augury.batching.residuals import FEW, RESIDUALS, Drift, Residuals
 
 # Part of what is known along a direction that is forgotten with each batch that tells about it: about
 # the last hundred batches count, a second of a quick model. Fewer would follow the noise.
@@ -32,9 +32,6 @@ FORGETTING: Final = 0.01
 # Observations count as at most so many times their prediction, or as at least its inverse: a stall of the
 # machine moves the model by one hundredth of a factor of two.
 CLIP: Final = 2.0
-# So many batches in a row beyond SHIFT to the same side: the machine has changed, not the batch.
-SHIFT_RUN: Final = 6
-SHIFT: Final = 1.5
 # The fit is made anew so often; each of the first YOUNG batches makes it anew.
 REFIT_EVERY: Final = 16
 YOUNG: Final = 16
@@ -42,23 +39,18 @@ YOUNG: Final = 16
 KNOWN_BATCHES: Final = 6
 KNOWN_SHAPES: Final = 3
 KNOWN_ALIKE: Final = 32
-# Residuals of a bucket: its p99 is the third largest of them, so that two stalls do not make it.
-RESIDUALS: Final = 256
-# With fewer than so many of its own a bucket goes by those of all lengths.
-FEW: Final = 48
-# While even those are few, p99 is at least so many times the mean.
-YOUNG_SPREAD: Final = 1.5
-# Sorting 256 numbers takes 10 µs: one in so many observations pays it.
-RESORT_EVERY: Final = 16
 # Shapes that are remembered for the next start, one for each pair of powers of two.
 MOST_SHAPES: Final = 64
 # What was kept counts as so many batches of each shape: enough to start on, little enough to be corrected.
 KEPT_WEIGHT: Final = 5.0
-KEPT_RESIDUALS: Final = 33
 # Beyond these nothing is believed, measured or read from disk.
 MOST_ROWS: Final = 1 << 24
 MOST_LENGTH: Final = 1 << 24
 MOST_SECONDS: Final = 86_400.0
+LEAST_SECONDS: Final = 1e-9
+# A batch that was stopped says that the estimate is wrong where it had taken longer than this part of such
+# batches do; batches are made so that about this part of them is in time.
+STOPPED_QUANTILE: Final = 0.95
 
 _FEATURES: Final = range(4)
 
@@ -91,9 +83,9 @@ class CostModel:
         self._support: tuple[int, ...] = (0, 1, 2, 3)
         self._since_fit = 0
         self._shapes: dict[tuple[int, int], tuple[int, int]] = {}
-        self._all = _Residuals()
-        self._buckets: dict[int, _Residuals] = {}
-        self._run: list[tuple[int, float]] = []  # ratios in a row that are off to the same side
+        self._all = Residuals()
+        self._buckets: dict[int, Residuals] = {}
+        self._drift = Drift()
 
     @property
     def coefficients(self) -> Coefficients:
@@ -113,7 +105,10 @@ class CostModel:
 
     def spread(self, length: int, quantile: float = 0.99) -> float:
         """How many times the mean *quantile* of the batches of about that length stay under."""
-        residuals = self._buckets.get((length or 1).bit_length())
+        return self._spread((length or 1).bit_length(), quantile)
+
+    def _spread(self, bucket: int, quantile: float) -> float:
+        residuals = self._buckets.get(bucket)
         if residuals is None or residuals.count < FEW:
             residuals = self._all
         return residuals.quantile(quantile)
@@ -133,13 +128,33 @@ class CostModel:
         """
         return self._d * rows + self._b * lengths + self._c * squares
 
-    def observe(self, rows: int, length: int, seconds: float) -> None:
-        """Learn from a batch; what cannot be is ignored."""
+    def observe(
+        self,
+        rows: int,
+        length: int,
+        seconds: float,
+        *,
+        began_s: float = math.nan,
+        at_least: bool = False,
+    ) -> None:
+        """Learn from a batch; what cannot be is ignored.
+
+        Args:
+            rows: Rows in it.
+            length: Its padded length.
+            seconds: What it took.
+            began_s: When it began, on any clock; batches that overlap in time are no proof of each other.
+            at_least: Whether it was stopped then, and would have taken longer.
+        """
         size = length or 1
         if not (
-            0 < rows <= MOST_ROWS and 0 < size <= MOST_LENGTH and 0.0 < seconds <= MOST_SECONDS
+            0 < rows <= MOST_ROWS
+            and 0 < size <= MOST_LENGTH
+            and LEAST_SECONDS <= seconds <= MOST_SECONDS
         ):
             return  # NaN too
+        if at_least and seconds <= self.predict(rows, size):
+            return  # nothing new: it was not expected to be over
         self.observations += 1
         if not self._unit:
             self._unit = float(size)
@@ -153,7 +168,7 @@ class CostModel:
         if self.known:
             predicted = self._a + rows * (self._d + size * (self._b + size * self._c))
             if predicted > 0.0:
-                self._residual(shape[1], seconds / predicted)
+                self._residual(shape[1], seconds, predicted, began_s, at_least)
                 believed = min(max(seconds, predicted / CLIP), predicted * CLIP)
                 weight = 1.0 / predicted
         self._learn(rows, size, believed, weight)
@@ -199,7 +214,7 @@ class CostModel:
                 and 1 <= size <= MOST_LENGTH
                 and rows == int(rows)
                 and size == int(size)
-                and 0.0 < seconds <= MOST_SECONDS
+                and LEAST_SECONDS <= seconds <= MOST_SECONDS
             ):
                 raise ValueError(
                     f"kept cost model: shape {[rows, size, seconds]} is not [rows, length, seconds]"
@@ -288,70 +303,25 @@ class CostModel:
         self._b = theta[2] / self._unit
         self._c = theta[3] / self._unit**2
 
-    def _residual(self, bucket: int, ratio: float) -> None:
+    def _residual(
+        self, bucket: int, seconds: float, predicted_s: float, began_s: float, at_least: bool
+    ) -> None:
         """Note how far off a prediction was; notice when all of them are."""
-        run = self._run
-        if run and (ratio > SHIFT) != (run[-1][1] > 1.0):
-            self._note(run)
-            run.clear()
-        if 1.0 / SHIFT <= ratio <= SHIFT:
-            self._note(run)
-            run.clear()
-            self._note([(bucket, ratio)])
-            return
-        run.append((bucket, ratio))
-        if len(run) < SHIFT_RUN:
-            return
-        factor = sorted(ratio for _, ratio in run)[SHIFT_RUN // 2]
-        self._moment = [moment * factor for moment in self._moment]
-        t0, t1, t2, t3 = self._theta
-        self._set((t0 * factor, t1 * factor, t2 * factor, t3 * factor))
-        self._note([(bucket, ratio / factor) for bucket, ratio in run])
-        run.clear()
-
-    def _note(self, ratios: list[tuple[int, float]]) -> None:
-        for bucket, ratio in ratios:
+        ratio = seconds / predicted_s
+        stopped = at_least and ratio > self._spread(bucket, STOPPED_QUANTILE)
+        factor, certain = self._drift.note(
+            bucket, ratio, began_s=began_s, took_s=seconds, stopped=stopped
+        )
+        if factor != 1.0:
+            self._moment = [moment * factor for moment in self._moment]
+            t0, t1, t2, t3 = self._theta
+            self._set((t0 * factor, t1 * factor, t2 * factor, t3 * factor))
+        for where, ratio in certain:
             self._all.add(ratio)
-            residuals = self._buckets.get(bucket)
+            residuals = self._buckets.get(where)
             if residuals is None:
-                residuals = self._buckets[bucket] = _Residuals()
+                residuals = self._buckets[where] = Residuals()
             residuals.add(ratio)
-
-
-class _Residuals:
-    """The last ratios of observed to predicted, and their quantiles."""
-
-    def __init__(self) -> None:
-        self.count = 0  # up to RESIDUALS
-        self._ring: deque[float] = deque(maxlen=RESIDUALS)
-        self._sorted: list[float] = []
-        self._since = 0
-
-    def add(self, ratio: float) -> None:
-        self._ring.append(ratio)
-        self.count = len(self._ring)
-        self._since += 1
-        if self._since >= RESORT_EVERY or self.count <= RESORT_EVERY:
-            self._since = 0
-            self._sorted = sorted(self._ring)
-
-    def quantile(self, quantile: float) -> float:
-        """The ratio that this part of them stays under."""
-        ordered = self._sorted
-        if not ordered:
-            return YOUNG_SPREAD
-        place = min(len(ordered) - 1, int(quantile * len(ordered)))
-        if self.count < FEW and quantile > 0.5:
-            return max(ordered[place], 1.0 + (YOUNG_SPREAD - 1.0) * (quantile - 0.5) / 0.49)
-        return ordered[place]
-
-    def summary(self) -> list[list[float]]:
-        """Some of them, evenly over their distribution."""
-        ordered = sorted(self._ring)
-        if len(ordered) > KEPT_RESIDUALS:
-            step = (len(ordered) - 1) / (KEPT_RESIDUALS - 1)
-            ordered = [ordered[round(number * step)] for number in range(KEPT_RESIDUALS)]
-        return [[ratio] for ratio in ordered]
 
 
 def _numbers(kept: Mapping[str, Any], key: str, columns: int) -> list[list[float]]:
@@ -373,5 +343,8 @@ def _numbers(kept: Mapping[str, Any], key: str, columns: int) -> list[list[float
             )
         ):
             raise ValueError(f"kept cost model: {key} holds {row!r}, not {columns} numbers")
-        rows.append([float(value) for value in row])
+        try:
+            rows.append([float(value) for value in row])
+        except OverflowError:  # an integer of hundreds of digits
+            raise ValueError(f"kept cost model: {key} holds a number that is too large") from None
     return rows

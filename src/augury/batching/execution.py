@@ -23,7 +23,7 @@ from augury.batching.merge import (
 )
 from augury.batching.policies.base import BatchDone
 from augury.batching.work import Delivery, RowErrors, Work, WorkResult, public_error
-from augury.core.cancellation import Cancellation
+from augury.core.cancellation import Cancellation, RunCancelled
 from augury.core.clock import Clock
 from augury.core.errors import AuguryError, DeadlineExceeded, RuntimeFailed
 from augury.core.tensor import Array, Columns, take_rows
@@ -156,8 +156,20 @@ class Execution:
 
     def _ended(self, batch: _Begun, runtime_s: float, queue_s: Sequence[float]) -> None:
         self._ledger.dispatched(batch.dispatch(runtime_s, "ok"), queue_s)
+        self._note(batch, runtime_s, stopped=False)
+
+    def _note(self, batch: _Begun, runtime_s: float, *, stopped: bool) -> None:
+        """Leave what is to be learnt to the scheduler."""
         self.done.append(
-            BatchDone(batch.rows, batch.length, batch.predicted_s, runtime_s, batch.queue_s)
+            BatchDone(
+                batch.rows,
+                batch.length,
+                batch.predicted_s,
+                runtime_s,
+                batch.queue_s,
+                batch.started_s,
+                stopped,
+            )
         )
 
     def _failed(self, batch: _Begun, cancel: Cancellation) -> bool:
@@ -165,6 +177,9 @@ class Execution:
         runtime_s = self._clock.monotonic() - batch.started_s
         outcome = "cancelled" if cancel.cancelled else "failed"
         self._ledger.dispatched(batch.dispatch(runtime_s, outcome), ())
+        if cancel.cancelled:
+            # It took at least that: else a model that has become slow would never be found out.
+            self._note(batch, runtime_s, stopped=True)
         return cancel.cancelled
 
     def _run_checked(
@@ -204,7 +219,7 @@ class Execution:
         now_s = self._clock.monotonic()
         wanted = [work for work in works if not work.unwanted(now_s)]
         if len(wanted) < len(works):
-            late = [work for work in works if work.unwanted(now_s) and not work.abandoned()]
+            late = [work for work in works if work.late(now_s)]
             self._ledger.shed("expired", len(late))
             self._ledger.shed("abandoned", len(works) - len(wanted) - len(late))
             self._hand_over([(work, too_late(self._name)) for work in late])
@@ -218,8 +233,9 @@ class Execution:
         middle = work.rows // 2
         parts = [range(middle, work.rows), range(middle)]
         while parts:
-            if work.unwanted(self._clock.monotonic()):
-                self._ledger.shed("abandoned" if work.abandoned() else "expired")
+            now_s = self._clock.monotonic()
+            if work.unwanted(now_s):
+                self._ledger.shed("expired" if work.late(now_s) else "abandoned")
                 return too_late(self._name)
             rows = parts.pop()
             part = {
@@ -228,6 +244,9 @@ class Execution:
             }
             try:
                 outputs, refused = self._run_part(work, part, len(rows))
+            except RunCancelled:
+                # Whoever cancelled it has told who waited, and counted it.
+                return too_late(self._name)
             except BaseException as error:  # noqa: BLE001 - as above
                 if len(rows) == 1:
                     errors[rows.start] = public_error(error, self._name)
@@ -252,7 +271,8 @@ class Execution:
             outputs, refused = self._run_checked(merge_columns([part]), rows, cancel)
         except BaseException:
             self.under_way = None
-            self._failed(batch, cancel)
+            if self._failed(batch, cancel):
+                raise RunCancelled from None
             raise
         self.under_way = None
         self._ended(batch, self._clock.monotonic() - batch.started_s, ())

@@ -9,9 +9,11 @@ costs on this machine.  See ``docs/decisions/0017-inline-and-budget.md``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal
 
 from augury.batching.cost import CostModel
+from augury.core.tensor import Column, Columns, Ragged, column_nbytes
 
 InlineMode = bool | Literal["auto"]
 
@@ -21,11 +23,14 @@ MOST_HOP_S: Final = 500e-6
 
 # This part of the runs must be below the threshold.
 QUANTILE: Final = 0.9
-# One slow run weighs as much as so many quick ones ...
-SLOW_WEIGHT: Final = 8
-# ... and at this weight, eight slow runs in a row, the model leaves the event loop,
-MOST_STRIKES: Final = 64
-# first for so long, each further time for twice as long, up to the second number.
+# What slow runs hold the loop up beyond the threshold adds up to a debt; each quick run pays back this part
+# of the threshold: on average, slow runs may cost that much of what is saved.
+PAID_BACK: Final = 0.25
+# At this debt, be it from one run or from many, the model leaves the event loop. Ten milliseconds, twenty
+# times the highest threshold, are what a machine that others use takes away now and then.
+MOST_DEBT_S: Final = 0.01
+# It leaves for so long at first, each further time for twice as long, up to the second number; where it went
+# well for longer than that, it begins anew.
 FIRST_BREAK_S: Final = 1.0
 MOST_BREAK_S: Final = 60.0
 # While it is not computed inline, its costs are looked at so often.
@@ -48,11 +53,12 @@ class InlineGate:
     __slots__ = (
         "_break_s",
         "_closed_until_s",
+        "_debt_s",
         "_max_rows",
         "_mode",
         "_next_look_s",
+        "_row_bytes",
         "_runs",
-        "_strikes",
         "limit_s",
         "rows",
     )
@@ -64,7 +70,8 @@ class InlineGate:
         # So many rows may be computed inline; 0: none.
         self.rows = max_rows if mode is True else 0
         self._runs = 0
-        self._strikes = 0
+        self._debt_s = 0.0
+        self._row_bytes: dict[str, int] = {}
         self._break_s = FIRST_BREAK_S
         self._closed_until_s = 0.0
         self._next_look_s = 0.0
@@ -73,6 +80,22 @@ class InlineGate:
     def always(self) -> bool:
         """Whether the costs do not matter."""
         return self._mode is True
+
+    def measured(self, columns: Columns | None, open_inputs: Iterable[str]) -> None:
+        """The costs were measured with *columns*, of which the callers choose the size of *open_inputs*.
+
+        What is larger may cost more, however few rows it has.  ``None``: nothing was measured.
+        """
+        self._row_bytes = {
+            name: 0 if columns is None else _largest_row(columns[name]) for name in open_inputs
+        }
+
+    def knows(self, columns: Columns, rows: int) -> bool:
+        """Whether *rows* rows of this size cost what was measured, or that does not matter."""
+        for name, most in self._row_bytes.items():
+            if column_nbytes(columns[name]) > most * rows:
+                return self.always
+        return True
 
     def look(self, cost: CostModel, now_s: float) -> None:
         """See what the model costs by now, unless that was seen a moment ago."""
@@ -89,13 +112,24 @@ class InlineGate:
         """A run on the event loop took so long; returns whether the cost model should learn it."""
         self._runs += 1
         if seconds > self.limit_s:
-            self._strikes += SLOW_WEIGHT
-            if self._strikes >= MOST_STRIKES and self._mode == "auto":
-                self.rows = 0
-                self._strikes = 0
-                self._closed_until_s = now_s + self._break_s
-                self._break_s = min(2.0 * self._break_s, MOST_BREAK_S)
+            self._debt_s += seconds - self.limit_s
+            if self._debt_s >= MOST_DEBT_S and self._mode == "auto":
+                self._close(now_s)
                 return True
-        elif self._strikes:
-            self._strikes -= 1
+        elif self._debt_s > 0.0:
+            self._debt_s -= PAID_BACK * self.limit_s
         return self._runs % LEARN_EVERY == 0
+
+    def _close(self, now_s: float) -> None:
+        if now_s - self._closed_until_s > MOST_BREAK_S:
+            self._break_s = FIRST_BREAK_S
+        self.rows = 0
+        self._debt_s = 0.0
+        self._closed_until_s = now_s + self._break_s
+        self._break_s = min(2.0 * self._break_s, MOST_BREAK_S)
+
+
+def _largest_row(column: Column) -> int:
+    if isinstance(column, Ragged):
+        return 0  # what it costs is known by its length, not here
+    return max((column_nbytes(column[row : row + 1]) for row in range(len(column))), default=0)

@@ -71,6 +71,8 @@ class RowQueue(Generic[W]):
 
     def __init__(self, max_rows: int) -> None:
         self.max_rows = max_rows
+        # Where remove() notes what it takes out, for somebody who wants to know.
+        self.removed: list[W] | None = None
         self._chunks: list[_Chunk[W]] = []
         self._total = Demand()
 
@@ -131,6 +133,7 @@ class RowQueue(Generic[W]):
             KeyError: Some do not wait here; the others are out.
         """
         wanted = {id(work) for work in works}
+        taken = self.removed
         number = 0
         while wanted and number < len(self._chunks):
             chunk = self._chunks[number]
@@ -139,6 +142,8 @@ class RowQueue(Generic[W]):
                 if id(work) in wanted:
                     wanted.discard(id(work))
                     places.append(place)
+                    if taken is not None:
+                        taken.append(work)
                     if not wanted:
                         break
             self._take_out(chunk, places)
@@ -155,31 +160,34 @@ class RowQueue(Generic[W]):
         As long as all of these are dead it goes on, so that the first one lives.
 
         Returns:
-            What has expired and is still wanted; to be refused.
+            What has expired; to be refused, where somebody still waits for it.
         """
         expired: list[W] = []
         while self._chunks:
             dead = []
             window = self.window(DEAD_WINDOW)
             for work in window:
-                if work.abandoned():
-                    dead.append(work)
-                elif work.deadline_s is not None and work.deadline_s <= now_s:
+                # The deadline first: whose time is up leaves at that very moment.
+                if work.deadline_s is not None and work.deadline_s <= now_s:
                     dead.append(work)
                     expired.append(work)
+                elif work.abandoned():
+                    dead.append(work)
             if dead:
                 self.remove(dead)
             if len(dead) < len(window):
                 break
         return expired
 
-    def drop_abandoned(self) -> None:
-        """Forget the work that nobody waits for any more; looks at all that waits."""
+    def drop_abandoned(self) -> list[W]:
+        """Take out the work that nobody waits for any more; looks at all that waits."""
+        dropped: list[W] = []
         for chunk in self._chunks:
-            self._take_out(
-                chunk, [place for place, work in enumerate(chunk.works) if work.abandoned()]
-            )
+            places = [place for place, work in enumerate(chunk.works) if work.abandoned()]
+            dropped += [chunk.works[place] for place in places]
+            self._take_out(chunk, places)
         self._chunks = [chunk for chunk in self._chunks if chunk.works]
+        return dropped
 
     def evict(self, rows: int, priority: int) -> list[W]:
         """Make room for *rows* rows of *priority* at the cost of less important work.

@@ -19,13 +19,15 @@ from typing import cast
 
 from augury.batching.budget import CpuBudget, Grant, Share
 from augury.batching.cost import CostModel
+from augury.batching.cutting import piece_rows
 from augury.batching.execution import Execution, Ledger, RunBatch, inline_failure, wrong_rows
 from augury.batching.inline import InlineGate
 from augury.batching.journal import Journal
 from augury.batching.merge import merge_columns
 from augury.batching.policies.base import BatchDone, BatchPolicy, Choice, Load
+from augury.batching.priority import step_back
 from augury.batching.waiting_room import WaitingRoom
-from augury.batching.watch import INTERVAL_S, Watch
+from augury.batching.watch import Watch
 from augury.batching.work import (
     Delivery,
     RowErrors,
@@ -61,7 +63,6 @@ class Scheduler:
         metrics: Where batches are counted.
         budget: Cores shared with other models; ``None``: nothing is shared.
         inline: Whether batches are computed on the event loop; ``None``: never.
-        default_deadline_s: Seconds that work without a deadline has; ``None``: as many as it takes.
     """
 
     def __init__(
@@ -79,7 +80,6 @@ class Scheduler:
         threads: int = 1,
         budget: CpuBudget | None = None,
         inline: InlineGate | None = None,
-        default_deadline_s: float | None = None,
     ) -> None:
         self.max_rows = max_rows
         self.cost = cost
@@ -95,7 +95,6 @@ class Scheduler:
             cost,
             max_rows=max_rows,
             max_queue_rows=max_queue_rows,
-            default_deadline_s=default_deadline_s,
             ledger=self._ledger,
         )
         self._queue = self._room.queue
@@ -124,6 +123,16 @@ class Scheduler:
         """Rows that wait now."""
         return self._queue.rows
 
+    def piece_rows(self, rows: int, length: int) -> int:
+        """Rows of one piece of work, where *rows* come together whose longest has *length*."""
+        return piece_rows(
+            self.cost,
+            rows,
+            length,
+            max_rows=self.max_rows,
+            instances=len(self._executions),
+        )
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the instances; answers are delivered on *loop*."""
         self._loop = loop
@@ -145,9 +154,10 @@ class Scheduler:
     def submit(self, works: Sequence[Work]) -> None:
         """Let *works* wait for an idle instance; on the event loop.
 
+        Those that cannot be in time are told so, and the others are computed.
+
         Raises:
-            Overloaded: As many rows wait as may, or one of *works* cannot be in time; none of them was
-                taken.
+            Overloaded: As many rows wait as may, or none of *works* can be in time; none was taken.
             Unavailable: The scheduler is closed.
         """
         if not works:
@@ -164,8 +174,8 @@ class Scheduler:
                 self._changed.notify(min(len(works), self._sleeping))
         if told:
             deliver(told)
-        # Of quick batches, what nobody wants any more is over before it could be stopped.
-        if not 0.0 < self._room.batch_s < INTERVAL_S and self._loop is not None:
+        if self._loop is not None:
+            # For quick models, too: one of their batches may hang. A look in 20 ms is all that it costs.
             self._watch.begin(self._loop)
 
     def try_inline(
@@ -186,8 +196,9 @@ class Scheduler:
             AuguryError: What a lone piece of work gets that fails.
         """
         gate = self._inline
-        # Only the loop fills the queue, and nobody else begins what is not in it: no lock is needed.
-        if rows > gate.rows or self._free_at_s or self._queue.rows or self._closed:
+        # Only the loop fills the queue, and nobody else begins what is not in it: no lock is needed. The queue
+        # is looked at first: who has emptied it counted as busy before.
+        if rows > gate.rows or self._queue.rows or self._free_at_s or self._closed:
             return None
         inputs = cast("dict[str, Array]", columns)
         for column in columns.values():
@@ -196,6 +207,8 @@ class Scheduler:
                     return None  # what it costs depends on the length
                 inputs = merge_columns([columns])
                 break
+        if not gate.knows(columns, rows):
+            return None
         started_s = self._clock.monotonic()
         if deadline_s is not None and deadline_s <= started_s:
             return None
@@ -211,8 +224,10 @@ class Scheduler:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a model may even call sys.exit()
-            runtime_s = self._clock.monotonic() - started_s
+            now_s = self._clock.monotonic()
+            runtime_s = now_s - started_s
             self._ledger.dispatched(inline_failure(rows, started_s, runtime_s), ())
+            gate.ran(runtime_s, now_s)
             if rows > 1:
                 return None
             raise public_error(error, self._name) from None
@@ -240,12 +255,15 @@ class Scheduler:
         error = self._unloaded()
         deliver([(work, error) for work in self._queue.clear()])
 
+    def _deliver(self, deliveries: Sequence[Delivery], handed_s: float) -> None:
+        self._room.deliver(deliveries, handed_s, self._clock.monotonic())
+
     def _load(self, now_s: float) -> Load:
         busy = self._free_at_s
-        if not busy:
-            return Load(len(self._executions))
         return Load(
-            len(self._executions), tuple(sorted([max(now_s, at_s) for at_s in busy.values()]))
+            len(self._executions),
+            tuple(sorted([max(now_s, at_s) for at_s in busy.values()])),
+            self._room.lag_s(now_s),
         )
 
     def _unloaded(self) -> Unavailable:
@@ -255,25 +273,32 @@ class Scheduler:
 
     def _serve(self, number: int) -> None:
         """Take, run, deliver, until closed and empty."""
+        step_back()
         execution = self._executions[number]
         look_again_s: float | None = None
         while self._work_waits(look_again_s):
             # A core first: the batch grows until it can begin.
             grant = self._take_cores()
-            choice, told = self._choose(number)
-            look_again_s = choice.look_again_s if not choice.batch else None
-            self._hand_over(told)
-            if choice.batch:
-                try:
-                    execution.compute(choice.batch, choice.reason)
-                except BaseException as error:  # noqa: BLE001 - nobody waits for a dead thread
-                    failed = public_error(error, self._name)
-                    self._hand_over([(work, failed) for work in choice.batch])
-                finally:
-                    execution.under_way = None
-            self._give_cores_back(grant, ran=bool(choice.batch))
-            if choice.batch:
+            ran = False
+            try:
+                choice = self._choose(number)
+                look_again_s = None if choice.batch else choice.look_again_s
+                ran = bool(choice.batch)
+                if ran:
+                    self._compute(execution, choice)
+            finally:
+                self._give_cores_back(grant, ran=ran)
+            if ran:
                 self._finish(number)
+
+    def _compute(self, execution: Execution, choice: Choice[Work]) -> None:
+        try:
+            execution.compute(choice.batch, choice.reason)
+        except BaseException as error:  # noqa: BLE001 - nobody waits for a dead thread
+            failed = public_error(error, self._name)
+            self._hand_over([(work, failed) for work in choice.batch])
+        finally:
+            execution.under_way = None
 
     def _work_waits(self, look_again_s: float | None) -> bool:
         """Sleep until something waits, or *look_again_s* has come; false: closed and empty."""
@@ -300,11 +325,19 @@ class Scheduler:
         if self._budget is not None and grant is not None:
             self._budget.give_back(grant, ran=ran)
 
-    def _choose(self, number: int) -> tuple[Choice[Work], list[Delivery]]:
-        """What this instance is to do, and who is to be told that there is no time for them."""
+    def _choose(self, number: int) -> Choice[Work]:
+        """What this instance is to do; those for whom there is no time are told."""
+        told: list[Delivery] = []
         with self._changed:
             now_s = self._clock.monotonic()
-            choice, told = self._room.call_next(self._load(now_s), now_s, closing=self._closed)
+            load = self._load(now_s)
+            # Before anything leaves the queue: see try_inline().
+            self._free_at_s[number] = now_s
+            try:
+                choice, told = self._room.call_next(load, now_s, closing=self._closed)
+            except Exception as error:  # noqa: BLE001 - the others' instance must live on
+                failed = public_error(error, self._name)
+                choice, told = Choice([]), [(work, failed) for work in self._queue.clear()]
             if choice.batch:
                 rows = sum([work.rows for work in choice.batch])
                 length = max([work.length for work in choice.batch])
@@ -313,17 +346,23 @@ class Scheduler:
                 self._free_at_s[number] = now_s + max(0.0, predicted_s)
                 if self._queue and self._sleeping:
                     self._changed.notify()  # this one is busy now, the rest is another's
+            else:
+                del self._free_at_s[number]
             self._metrics.queue_changed(self._queue.rows)
-        return choice, told
+        self._hand_over(told)
+        return choice
 
     def _finish(self, number: int) -> None:
         """This instance is idle again; what it has computed is learnt."""
         done = self._executions[number].done
         with self._changed:
             del self._free_at_s[number]
-            for batch in done:
-                self._room.learn(batch)
-            self._inline.look(self.cost, self._clock.monotonic())
+            try:
+                for batch in done:
+                    self._room.learn(batch)
+                self._inline.look(self.cost, self._clock.monotonic())
+            except Exception as error:  # noqa: BLE001 - as above
+                _log.error("a batch could not be learnt from", model=self._name, exc_info=error)
         done.clear()
 
     def _hand_over(self, deliveries: Sequence[Delivery]) -> None:
@@ -331,6 +370,6 @@ class Scheduler:
             return
         assert self._loop is not None  # noqa: S101 - start() set it before any thread ran
         try:
-            self._loop.call_soon_threadsafe(deliver, deliveries)
+            self._loop.call_soon_threadsafe(self._deliver, deliveries, self._clock.monotonic())
         except RuntimeError:
             _log.warning("answers dropped: the event loop is closed", works=len(deliveries))

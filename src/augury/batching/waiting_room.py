@@ -6,15 +6,17 @@ in, holds its lock while it asks, and carries the decisions out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from augury.batching.cost import CostModel
 from augury.batching.execution import Ledger, too_late
+from augury.batching.lag import LoopLag
 from augury.batching.policies.base import BatchDone, BatchPolicy, Choice, Load
 from augury.batching.policies.company import by_length
 from augury.batching.queue import RowQueue
-from augury.batching.work import Delivery, Work
+from augury.batching.work import Delivery, Work, deliver
 from augury.core.errors import DeadlineExceeded, Overloaded
 from augury.observe.logs import get_logger
 
@@ -23,8 +25,14 @@ from augury.observe.logs import get_logger
 SWEEP_INTERVAL_S: Final = 0.01
 # A policy that waits and does not say for how long is asked again after this.
 LOOK_AGAIN_S: Final = 1.0
-# Weight of the newest batch in what a row, or a batch, usually takes.
+# Weight of the newest batch in what a row usually takes.
 SMOOTHING: Final = 0.1
+# After so many refused pieces of one request its others are not asked for: refusing must stay cheap.
+MOST_REFUSALS: Final = 16
+# What something takes is told so that this part of its kind take less.
+TAKES_QUANTILE: Final = 0.95
+# Callers are told that the event loop is behind from here on.
+TELL_LAG_S: Final = 0.01
 # The window from which a batch is made when no policy is asked.
 WINDOW: Final = 64
 
@@ -40,7 +48,6 @@ class WaitingRoom:
         cost: Learns what batches take; the policy may hold the same.
         max_rows: Rows of a batch at most.
         max_queue_rows: Rows that may wait; more is refused.
-        default_deadline_s: Seconds that work without a deadline has; ``None``: as many as it takes.
         ledger: Where those who are turned away are counted.
     """
 
@@ -52,61 +59,76 @@ class WaitingRoom:
         *,
         max_rows: int,
         max_queue_rows: int,
-        default_deadline_s: float | None,
         ledger: Ledger,
     ) -> None:
         self.queue: RowQueue[Work] = RowQueue(max_queue_rows)
-        self.batch_s = 0.0  # what a batch usually takes; 0: nothing was computed yet
-        self._row_s = 0.0  # the same of a row; only for the hint of a full queue
+        self._row_s = 0.0  # what a row usually takes; only for the hint of a full queue
         self._name = name
         self._policy = policy
         self._cost = cost
         self._max_rows = max_rows
-        self._default_deadline_s = default_deadline_s
         self._ledger = ledger
         self._next_sweep_s = 0.0
         self._policy_failed = False
+        self._lag = LoopLag()
+
+    def deliver(self, deliveries: Sequence[Delivery], handed_s: float, now_s: float) -> None:
+        """What an instance handed over at *handed_s* has come to the event loop, which is this thread."""
+        self._lag.seen(now_s - handed_s, now_s)
+        deliver(deliveries)
+
+    def lag_s(self, now_s: float) -> float:
+        """How far the event loop is behind."""
+        return self._lag.at(now_s)
 
     def take_in(self, works: Sequence[Work], load: Load, now_s: float) -> list[Delivery]:
-        """Let all *works* wait, or none.
+        """Let those of *works* wait that can be in time; all of them or none where the queue is full.
 
         Returns:
-            Who had to make room, and what they are told.
+            Who cannot be in time, or had to make room, and what they are told.
 
         Raises:
-            Overloaded: As many rows wait as may, or one of *works* cannot be in time.
+            Overloaded: As many rows wait as may, or none of *works* can be in time.
         """
         queue, policy = self.queue, self._policy
         rows = works[0].rows if len(works) == 1 else sum([work.rows for work in works])
         room = queue.fits(rows)
         if not room and now_s >= self._next_sweep_s:
             self._next_sweep_s = now_s + SWEEP_INTERVAL_S
-            before = len(queue)
-            queue.drop_abandoned()
-            self._ledger.shed("abandoned", before - len(queue))
+            gone = queue.drop_abandoned()
+            late = sum([work.late(now_s) for work in gone])
+            self._ledger.shed("expired", late)
+            self._ledger.shed("abandoned", len(gone) - late)
             room = queue.fits(rows)
         pushed: list[Work] = []
         urgencies: list[float] = []
+        refused: list[tuple[Work, Overloaded]] = []
+        refusal: Overloaded | None = None
         try:
             for work in works:
                 work.enqueued_s = now_s
-                if work.deadline_s is None and self._default_deadline_s is not None:
-                    work.deadline_s = now_s + self._default_deadline_s
-                wait_s = policy.admit(work, queue, load, now_s)
-                if wait_s is not None:
-                    self._ledger.shed("admission", len(works))
-                    raise self._refusal(work, wait_s, now_s)
+                if len(refused) < MOST_REFUSALS:
+                    wait_s = policy.admit(work, queue, load, now_s)
+                    refusal = None if wait_s is None else self._refusal(work, wait_s, load, now_s)
+                if refusal is not None:
+                    refused.append((work, refusal))
+                    continue
                 urgencies.append(policy.urgency(work))
                 queue.push(work, urgencies[-1])
                 pushed.append(work)
-            if room:
-                return []
+            if refused:
+                self._ledger.shed("admission", len(refused))
+                if not pushed:
+                    raise refused[0][1]
+            if room or queue.rows <= queue.max_rows:
+                return [*refused]
+            admitted = pushed.copy()
             queue.remove(pushed)
             pushed.clear()
-            told = self._make_room(rows, works, load)
-            for work, urgency in zip(works, urgencies, strict=True):
+            told = self._make_room(sum([work.rows for work in admitted]), admitted, load)
+            for work, urgency in zip(admitted, urgencies, strict=True):
                 queue.push(work, urgency)
-            return told
+            return [*refused, *told]
         except BaseException:  # a policy of another package may raise anything
             queue.remove(pushed)
             raise
@@ -137,9 +159,15 @@ class WaitingRoom:
 
     def learn(self, batch: BatchDone) -> None:
         """A batch has been computed."""
-        self._cost.observe(batch.rows, batch.length, batch.runtime_s)
-        self._row_s += SMOOTHING * (batch.runtime_s / batch.rows - self._row_s)
-        self.batch_s += SMOOTHING * (batch.runtime_s - self.batch_s)
+        self._cost.observe(
+            batch.rows,
+            batch.length,
+            batch.runtime_s,
+            began_s=batch.began_s,
+            at_least=batch.stopped,
+        )
+        if not batch.stopped:
+            self._row_s += SMOOTHING * (batch.runtime_s / batch.rows - self._row_s)
         try:
             self._policy.observed(batch)
         except Exception as error:  # noqa: BLE001 - a policy of another package
@@ -147,16 +175,27 @@ class WaitingRoom:
 
     def _ask_policy(self, load: Load, now_s: float, *, closing: bool) -> Choice[Work]:
         """The policy's choice; at the end, and if the policy fails, whatever waits."""
-        failed = False
+        queue, failed = self.queue, False
+        taken: list[Work] = []
+        queue.removed = taken
         try:
-            choice = self._policy.choose(self.queue, load, now_s)
+            choice = self._policy.choose(queue, load, now_s)
+            if len(taken) != len(choice.batch) + len(choice.hopeless):
+                raise RuntimeError(
+                    f"it took {len(taken)} pieces of work, for a batch of {len(choice.batch)} and "
+                    f"{len(choice.hopeless)} that are hopeless"
+                )
         except Exception as error:  # noqa: BLE001 - as above
             self._tell_failure(error)
             choice, failed = Choice([]), True
-        if choice.batch or not (failed or closing) or not self.queue:
+            for work in taken:
+                queue.push(work, -math.inf)  # nobody is lost
+        finally:
+            queue.removed = None
+        if choice.batch or not (failed or closing) or not queue:
             return choice
-        batch, _ = by_length(self.queue.window(WINDOW), self._max_rows, 1.0)
-        self.queue.remove(batch)
+        batch, _ = by_length(queue.window(WINDOW), self._max_rows, 1.0)
+        queue.remove(batch)
         return Choice(batch, "drain" if closing else "idle", choice.hopeless)
 
     def _tell_failure(self, error: Exception) -> None:
@@ -191,18 +230,31 @@ class WaitingRoom:
         error = Overloaded(f"{full}, and more urgent work came; retry later", **facts)
         return [(work, error) for work in evicted]
 
-    def _refusal(self, work: Work, wait_s: float, now_s: float) -> Overloaded:
+    def _refusal(self, work: Work, wait_s: float, load: Load, now_s: float) -> Overloaded:
         """What is told to whom cannot be in time."""
         rows = self.queue.rows
         left_s = None if work.deadline_s is None else work.deadline_s - now_s
         allowed = "" if left_s is None else f" within the {left_s:.3g} s that are left"
+        facts: dict[str, float | None] = {
+            "waiting_rows": rows,
+            "deadline_in_s": None if left_s is None else round(left_s, 4),
+        }
+        if not math.isfinite(wait_s):
+            # However little waits: no hint when to ask again.
+            takes_s = self._cost.tail(work.rows, work.length, TAKES_QUANTILE)
+            facts["predicted_s"] = round(takes_s, 4) if math.isfinite(takes_s) else None
+            about = f" about {takes_s:.3g} s" if math.isfinite(takes_s) else " too long"
+            return Overloaded(
+                f"{self._name} takes{about} for this, which makes no answer{allowed}; allow more time",
+                **facts,
+            )
+        facts["predicted_s"] = None if left_s is None else round(left_s + wait_s, 4)
+        behind = f", and the server is {load.lag_s:.2g} s behind" if load.lag_s > TELL_LAG_S else ""
         return Overloaded(
-            f"{rows} rows wait for {self._name}, too many for an answer{allowed}; retry in "
+            f"{rows} rows wait for {self._name}{behind}: too much for an answer{allowed}; retry in "
             f"{wait_s:.3g} s, or allow more time",
-            waiting_rows=rows,
-            predicted_s=None if left_s is None else round(left_s + wait_s, 4),
-            deadline_in_s=None if left_s is None else round(left_s, 4),
             retry_after_s=round(wait_s, 4),
+            **facts,
         )
 
     def _hopeless(self, work: Work, now_s: float) -> DeadlineExceeded:

@@ -69,9 +69,13 @@ class Work:
         if mine is not None and (deadline_s is None or deadline_s > mine):
             self.deadline_s = deadline_s
 
+    def late(self, now_s: float) -> bool:
+        """Whether an answer would come too late."""
+        return self.deadline_s is not None and self.deadline_s <= now_s
+
     def unwanted(self, now_s: float) -> bool:
         """Whether an answer would come too late, or to nobody."""
-        return self.future.done() or (self.deadline_s is not None and self.deadline_s <= now_s)
+        return self.future.done() or self.late(now_s)
 
 
 def longest_row(columns: Columns) -> int:

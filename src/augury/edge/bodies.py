@@ -28,7 +28,8 @@ class Bodies:
     def __init__(self, *, max_body_bytes: int, max_buffered_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
         self._max_buffered_bytes = max_buffered_bytes
-        self._small_bytes = min(SMALL_BODY_BYTES, max_body_bytes)
+        # A body of this size needs no booking.
+        self.small_bytes = min(SMALL_BODY_BYTES, max_body_bytes)
         self.booked_bytes = 0
 
     def pass_by(self, headers: Headers) -> bool:
@@ -36,7 +37,7 @@ class Bodies:
         length = header(headers, b"content-length")
         if length is None:
             return header(headers, b"transfer-encoding") is None
-        return int(length) <= self._small_bytes
+        return int(length) <= self.small_bytes
 
     @contextmanager
     def booked(self, headers: Headers, receive: Receive) -> Iterator[Receive]:

@@ -6,8 +6,9 @@ server drains, the last request of each connection is told "connection: close", 
 is closed only when nothing waits to be read on it.
 
 A short cut: a request that came whole in one read may be answered at once, where the application can
-do that without waiting; then there is no task and no exchange of messages, and one write.  The
-application decides, by the same code as always; all else goes uvicorn's way.
+do that without waiting; then there is no task, no exchange of messages, none of the objects that these
+need, and one write.  The application decides, by the same code as always; all else goes uvicorn's way,
+which is entered when that is known: the short cut is only for what cannot differ there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+import urllib.parse
+from functools import lru_cache
 from typing import Any, Final, Protocol, cast
 
 import httptools
@@ -26,11 +29,22 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from augury.core.errors import AuguryError, InvalidInput, MalformedBody
 from augury.edge.health import Drain
+from augury.observe.logs import get_logger
 from augury.protocols.asgi import Answer, Scope
 from augury.protocols.native.errors import CONTENT_TYPE, problem_body
 
 # A connection that is to be closed may be quiet for so long, before it counts as idle.
 LINGER_S: Final = 0.2
+
+# Of requests that came in one read, so many are answered at once, and for so long; other connections
+# have to wait meanwhile.
+AT_ONCE: Final = 16
+AT_ONCE_S: Final = 0.001
+
+# URLs up to this length are taken apart once and remembered.
+_USUAL_URL_BYTES: Final = 256
+
+_log = get_logger(__name__)
 
 
 class HeadersTooLarge(InvalidInput):
@@ -50,10 +64,10 @@ class Application(Protocol):
     """An ASGI application that can answer some requests at once."""
 
     def answer_now(self, scope: Scope, body: bytes) -> Answer | SupportsClose | None:
-        """The answer to a request that has come whole.
+        """The answer to a request that has come whole; raises nothing.
 
-        Else the application is to be called with *scope*, and what is returned to be closed when that
-        is over.
+        Else the application is to be called with what *scope* is by then, and what is returned to be
+        closed when that is over.  Of a scope it has type, method, path, headers and client.
         """
 
 
@@ -77,9 +91,15 @@ class Connection(HttpToolsProtocol):
         **uvicorn: Any,
     ) -> None:
         self._application = application
-        # The request that is being read, as long as all of it may come in one read.
-        self._held: tuple[RequestResponseCycle, Any] | None = None
+        # The body, so far, of a request that may be answered at once; None: there is no such request.
+        self._held: list[bytes] | None = None
+        # Given back when the task that begins next is over.
+        self._holds: SupportsClose | None = None
+        # Whether a read is being parsed, and how many of its requests have been answered at once.
         self._reading = False
+        self._answered = 0
+        # Whether the latest cycle's client wants to go on after its answer.
+        self._goes_on = True
         # Since when the connection has nothing to do; None while it has.
         self._idle_since_s: float | None = None
         self._drain = drain
@@ -100,8 +120,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._heard_s = self.loop.time()
         self._read_bytes = len(data)
-        self._idle_since_s = None
         self._reading = self._application is not None
+        self._answered = 0
         rest = data
         try:
             while rest:
@@ -111,9 +131,10 @@ class Connection(HttpToolsProtocol):
                 except httptools.HttpParserUpgrade as offer:
                     rest = self._declined(rest[offer.args[0] :])
         except httptools.HttpParserError:
+            self._held = None
             self._refuse(MalformedBody("the request is not valid HTTP/1.1"))
         self._reading = False
-        if self._held is not None:
+        if self._held is not None:  # the rest of it is yet to come
             self._begin_held()
         if self._head_begun:
             self._header_bytes += len(data)
@@ -126,27 +147,43 @@ class Connection(HttpToolsProtocol):
                 )
 
     def on_message_begin(self) -> None:
+        self._idle_since_s = None
         self._head_since_s = self._heard_s
         self._head_begun = True
         # The read in which it begins may hold the end of a body as well; it counts as nothing.
         self._header_bytes = -self._read_bytes
-        super().on_message_begin()
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head_begun:  # what follows a body is no header, and may not pass for one
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._head_since_s = None
         self._head_begun = False
-        previous = self._cycle
-        super().on_headers_complete()
-        if self._drain.begun:
-            self.cycle.keep_alive = False
-            if previous is not None and not previous.response_started:
-                previous.keep_alive = True  # pipelined: only the last answer may close
+        if self._reading and self._may_be_at_once():
+            self._held = []
+        else:
+            self._begin_cycle()
+
+    def on_body(self, body: bytes) -> None:
+        if self._held is None:
+            super().on_body(body)
+        else:
+            self._held.append(body)
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        # Where another protocol is offered, the parser says so before the body.
-        if self._held is not None and not self.parser.should_upgrade():
-            self._answer_held()
+        if self._held is not None:
+            self._answer_held(self._held)
+        else:
+            super().on_message_complete()
+            # uvicorn leaves it so when the answer came before the body's end.
+            self.cycle.more_body = False
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but for a timer each time: :meth:`end_if_stalled` looks after idle ones."""
@@ -159,41 +196,85 @@ class Connection(HttpToolsProtocol):
         else:
             self._idle_since_s = self.loop.time()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if self._reading and cycle.more_body:
-            self._held = (cycle, app)
-        else:
-            super()._start_asgi_task(cycle, app)
+    def _may_be_at_once(self) -> bool:
+        """Whether the request whose head has come may be answered before another is read.
 
-    def _begin_held(self, holds: SupportsClose | None = None) -> None:
-        """Call the application, as uvicorn does when a request's head has come."""
-        assert self._held is not None  # noqa: S101 - the caller looked
-        (cycle, app), self._held = self._held, None
+        Not where its answer would be the connection's last: what follows it must not be computed, and
+        while the server drains the last one is known only when all have been read.
+        """
+        cycle, parser, flow = self._cycle, self.parser, self.flow
+        return (
+            (cycle is None or cycle.response_complete)
+            and parser.get_method() == b"POST"
+            and parser.should_keep_alive()
+            and parser.get_http_version() != "1.0"
+            and not parser.should_upgrade()
+            and not self._drain.begun
+            # These need more than one write, or must wait for it.
+            and not self.expect_100_continue
+            and not (flow.write_paused or flow.read_paused)
+            and (
+                not self._answered
+                or (self._answered < AT_ONCE and self.loop.time() - self._heard_s < AT_ONCE_S)
+            )
+        )
+
+    def _begin_cycle(self) -> None:
+        """Let uvicorn begin with a request whose head has come."""
+        previous, goes_on = self._cycle, self._goes_on
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+        self._goes_on = self.cycle.keep_alive
+        if self._drain.begun:
+            self.cycle.keep_alive = False
+            if previous is not None and not previous.response_started:
+                previous.keep_alive = goes_on  # pipelined: only the last answer may close
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         task = self.loop.create_task(cycle.run_asgi(app))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+        holds, self._holds = self._holds, None
         if holds is not None:  # a task that is cancelled before it begins closes nothing itself
             task.add_done_callback(lambda _: holds.close())
 
-    def _answer_held(self) -> None:
-        """Answer the request that is held, which has come whole, or call the application."""
-        assert self._held is not None  # noqa: S101 - the caller looked
+    def _begin_held(self, noted: Scope | None = None) -> None:
+        """Have the application called for the request that is held, with what it has *noted* of it."""
+        body, self._held = cast("list[bytes]", self._held), None
+        self._begin_cycle()
+        if noted is not None:
+            cast(Scope, self.cycle.scope).update(noted)
+        for part in body:
+            super().on_body(part)
+
+    def _answer_held(self, body: list[bytes]) -> None:
+        """Answer the request that is held, which has come whole, or have the application called."""
         assert self._application is not None  # noqa: S101 - else nothing is held
-        cycle = self._held[0]
-        # These need more than one write, or must wait for it.
-        if cycle.waiting_for_100_continue or self.flow.write_paused or self.flow.read_paused:
-            self._begin_held()
-            return
-        answer = self._application.answer_now(cast(Scope, cycle.scope), bytes(cycle.body))
-        if not isinstance(answer, Answer):
-            self._begin_held(answer)
-            return
-        self._held = None
-        cycle.response_started = cycle.response_complete = True
-        self.transport.write(_response(answer, keep_alive=cycle.keep_alive))
-        if not cycle.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
+        scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": self.root_path + _path(self.url),
+            "headers": self.headers,
+            "client": self.client,
+        }
+        try:
+            answer = self._application.answer_now(scope, b"".join(body))
+        except Exception as error:  # noqa: BLE001 - the parser would take it for the client's fault
+            _log.error("request failed", path=scope["path"][:200], exc_info=error)
+            answer = None
+        if isinstance(answer, Answer):
+            self._held = None
+            self._answered += 1
+            self.transport.write(_response(answer))
+            self.server_state.total_requests += 1
+            self._idle_since_s = self._heard_s
+        else:
+            self._holds = answer
+            self._begin_held(scope)
+            super().on_message_complete()
 
     def _declined(self, rest: bytes) -> bytes:
         """Go on in HTTP/1.1 with a client that offers another protocol, as Java's does each time.
@@ -242,6 +323,7 @@ class Connection(HttpToolsProtocol):
     def end_if_stalled(self, timeout_s: float) -> None:
         """Close when the client has kept us waiting for *timeout_s*."""
         now_s = self.loop.time()
+        cycle = self._cycle
         unsent_bytes = self.transport.get_write_buffer_size()
         if unsent_bytes != self._unsent[0]:
             self._unsent = (unsent_bytes, now_s)
@@ -254,10 +336,12 @@ class Connection(HttpToolsProtocol):
         elif self._head_since_s is not None:
             if now_s - self._head_since_s > timeout_s:
                 self.transport.close()
-        elif self._idle_since_s is not None:
-            if now_s - self._idle_since_s > self.timeout_keep_alive:
+        elif cycle is not None and cycle.more_body:
+            if now_s - self._heard_s > timeout_s:
                 self.transport.close()
-        elif self.cycle.more_body and now_s - self._heard_s > timeout_s:
+        elif self._idle_since_s is not None and (
+            now_s - self._idle_since_s > self.timeout_keep_alive
+        ):
             self.transport.close()
 
     @property
@@ -281,17 +365,26 @@ class Connection(HttpToolsProtocol):
         return bool(asked.poll(0))
 
 
-def _response(answer: Answer, *, keep_alive: bool) -> bytes:
-    """The bytes of a whole response."""
-    parts = [
+def _path(url: bytes) -> str:
+    """What uvicorn tells as the path of *url*."""
+    return _usual_path(url) if len(url) <= _USUAL_URL_BYTES else _usual_path.__wrapped__(url)
+
+
+@lru_cache(maxsize=512)
+def _usual_path(url: bytes) -> str:
+    path = httptools.parse_url(url).path.decode("ascii")
+    return urllib.parse.unquote(path) if "%" in path else path
+
+
+def _response(answer: Answer) -> bytes:
+    """The bytes of a whole response, after which the connection goes on."""
+    return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (
         STATUS_LINE[answer.status],
-        b"content-type: %b\r\ncontent-length: %d\r\n" % (answer.content_type, len(answer.body)),
-    ]
-    parts += [b"%b: %b\r\n" % header for header in answer.headers]
-    if not keep_alive:
-        parts.append(b"connection: close\r\n")
-    parts += [b"\r\n", answer.body]
-    return b"".join(parts)
+        answer.content_type,
+        len(answer.body),
+        b"".join([b"%b: %b\r\n" % header for header in answer.headers]) if answer.headers else b"",
+        answer.body,
+    )
 
 
 class _BodyParser:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from fastapi import FastAPI, Response
@@ -38,6 +39,9 @@ _STREAM: Final = b"text/event-stream"
 
 # Where a request's scope holds what has been done of it before the application was called.
 _PENDING: Final = "augury.pending"
+
+# Paths up to this length are taken apart once and remembered.
+_USUAL_PATH_CHARS: Final = 256
 
 _DESCRIPTION = (
     "Predictions from trained models. Each model's request and answer are typed below, "
@@ -127,12 +131,8 @@ class Edge:
             The answer, which has been counted; else the application is to be called with *scope*,
             and what has been done so far, if there is something, to be closed afterwards.
         """
-        target = parse_path(scope["path"])
-        if (
-            target is None
-            or scope["method"] != "POST"
-            or not self._bodies.pass_by(scope["headers"])
-        ):
+        target = _target(scope["path"])
+        if target is None or scope["method"] != "POST" or len(body) > self._bodies.small_bytes:
             return None
         try:
             caller = self._may_predict(scope)
@@ -152,7 +152,7 @@ class Edge:
             if pending is not None:
                 await self._predict.conclude(pending, receive, send, pending.started_s)
                 return
-            target = parse_path(scope["path"])
+            target = _target(scope["path"])
             if target is None or scope["method"] != "POST":
                 await self._through_api(target, scope, receive, send)
                 return
@@ -304,6 +304,14 @@ class Edge:
 
     def _count(self, protocol: str, status: int, started_s: float) -> None:
         self._metrics.request_done("", "", protocol, status, self._clock.monotonic() - started_s)
+
+
+_usual_target = lru_cache(maxsize=512)(parse_path)
+
+
+def _target(path: str) -> Target | None:
+    """Which model is to predict, if that is what *path* asks for."""
+    return _usual_target(path) if len(path) <= _USUAL_PATH_CHARS else parse_path(path)
 
 
 def _actor(scope: Scope, caller: str) -> Actor:

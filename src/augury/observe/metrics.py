@@ -86,7 +86,8 @@ class Metrics:
         )
         self.runtime_seconds = LoopHistogram(
             "augury_runtime_seconds",
-            "Time of one batch in the runtime, postprocessing included.",
+            "Time of one batch in the runtime, postprocessing included; batches computed on the event "
+            "loop are among them.",
             ["model", "version"],
             buckets=TIME_BUCKETS_S,
             before=self.versions.add_up,
@@ -102,7 +103,17 @@ class Metrics:
         )
         self.batch_predicted_seconds = LoopHistogram(
             "augury_batch_predicted_seconds",
-            "What the cost model had expected of a batch; to be compared with augury_runtime_seconds.",
+            "What the cost model had expected of a batch, if it knew anything; to be compared with "
+            "augury_batch_observed_seconds.",
+            ["model", "version"],
+            buckets=TIME_BUCKETS_S,
+            before=self.versions.add_up,
+            registry=registry,
+        )
+        self.batch_observed_seconds = LoopHistogram(
+            "augury_batch_observed_seconds",
+            "What the batches took of which the cost model had expected something; those computed on "
+            "the event loop are not asked about.",
             ["model", "version"],
             buckets=TIME_BUCKETS_S,
             before=self.versions.add_up,
@@ -118,8 +129,8 @@ class Metrics:
         self.shed = LoopCounter(
             "augury_shed",
             "Pieces of work that got no answer because there was no time for one, by reason: admission, "
-            "queue_full and evicted (429), expired and hopeless (504), abandoned and cancelled (nobody "
-            "waited any more).",
+            "queue_full and evicted (429), expired and hopeless (504), abandoned (nobody waited any "
+            "more) and cancelled (the same, or too late, while it was computed).",
             ["model", "version", "reason"],
             before=self.versions.add_up,
             registry=registry,
@@ -298,6 +309,7 @@ class VersionMetrics:
         )
         self._runtime_seconds = metrics.runtime_seconds.labels(*labels)
         self._predicted_seconds = metrics.batch_predicted_seconds.labels(*labels)
+        self._observed_seconds = metrics.batch_observed_seconds.labels(*labels)
         self._batch_rows = metrics.batch_rows.labels(*labels)
         self._batch_padding_ratio = metrics.batch_padding_ratio.labels(*labels)
         self._dispatches = partial(metrics.batch_dispatch.labels, *labels)
@@ -369,9 +381,9 @@ class VersionMetrics:
                 self._batch_rows.observe_all([batch.rows for batch in batches])
                 self._batch_padding_ratio.observe_all([batch.padding_ratio for batch in batches])
                 self._runtime_seconds.observe_all([batch.runtime_s for batch in batches])
-                self._predicted_seconds.observe_all(
-                    [b.predicted_s for b in batches if not math.isnan(b.predicted_s)]
-                )
+                foreseen = [batch for batch in batches if not math.isnan(batch.predicted_s)]
+                self._predicted_seconds.observe_all([batch.predicted_s for batch in foreseen])
+                self._observed_seconds.observe_all([batch.runtime_s for batch in foreseen])
                 self._queue_seconds.observe_all(
                     [waited_s for batch in batches for waited_s in batch.queue_s]
                 )

@@ -7,12 +7,15 @@ refused: a misspelt key that is silently ignored costs somebody an afternoon.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from augury.core.signature import Signature, TensorSpec
 from augury.core.tensor import DATATYPES
+
+# Among so many waiting rows there mostly are some of like length.
+LEAST_WINDOW: Final = 64
 
 _LATEST = re.compile(r"latest(?:\((\d+)\))?")
 
@@ -114,8 +117,8 @@ class BatchingTable(_Table):
     )
     deadline_s: Annotated[float, Field(gt=0, le=86_400)] | None = Field(
         None,
-        description="Seconds within which a request that names no deadline must be answered; left "
-        "out: it waits as long as it takes.",
+        description="Seconds within which a request that names no deadline must be answered, bulk work "
+        "excepted; left out: it waits as long as it takes.",
     )
     patience_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         0.25,
@@ -130,8 +133,10 @@ class BatchingTable(_Table):
     max_padding: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="Part of a batch that may be padding; not with fixed."
     )
-    window: Annotated[int, Field(ge=1, le=4096)] = Field(
-        64, description="Companions of like length are looked for among so many that wait."
+    window: Annotated[int, Field(ge=1, le=4096)] | None = Field(
+        None,
+        description="Companions of like length are looked for among so many that wait, and a batch has "
+        "no more; left out: as many as `max_rows`, 64 at least. Not with fixed.",
     )
     timeout_s: Annotated[float, Field(ge=0, le=60)] = Field(
         0.005,
@@ -146,14 +151,23 @@ class BatchingTable(_Table):
     inline: Literal["auto"] | bool = Field(
         "auto",
         description="Whether rows may be computed on the event loop when nothing waits: auto does "
-        "when that was measured to cost less than the way to another thread.",
+        "when that was measured to cost less than the way to another thread; of inputs of open size and of "
+        "texts, for rows that are no larger than those of the first example.",
     )
+
+    def window_of(self, max_rows: int) -> int:
+        """`window`, or what takes its place, for batches of at most *max_rows*."""
+        return max(LEAST_WINDOW, max_rows) if self.window is None else self.window
 
 
 class CacheTable(_Table):
     """``[cache]``: whether answers are remembered, how many, and for how long."""
 
-    enabled: bool = Field(True, description="Whether answers are remembered at all.")
+    enabled: bool = Field(
+        True,
+        description="Whether answers are remembered at all; false: the model is asked for every row, even "
+        "one that it is computing just then.",
+    )
     ttl_s: Annotated[float, Field(gt=0)] = Field(
         5_184_000.0, description="Seconds for which they are; 60 days."
     )
@@ -163,10 +177,14 @@ class CacheTable(_Table):
         "recently used), lfu (the least frequently used, with ageing) or ttl (the first to expire).",
     )
     max_entries: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Rows in the process at most; left out: as many as all models together."
+        None,
+        description="Rows in the process at most; left out: as many as all models together; 0: none, and "
+        "without a store that is as if enabled were false.",
     )
     max_bytes: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Bytes of these rows at most; left out: as many as all models together."
+        None,
+        description="Bytes of these rows at most; left out: as many as all models together; 0 as for the "
+        "rows.",
     )
     store: bool = Field(
         True, description="Whether answers go into the store too, where `cache_store` allows it."

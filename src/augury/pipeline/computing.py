@@ -13,6 +13,7 @@ from concurrent.futures import Executor
 from typing import Final, NamedTuple
 
 from augury.batching.scheduler import Work, WorkResult, public_error
+from augury.batching.work import longest_row
 from augury.cache.flight import Flight, settled
 from augury.core.clock import Clock
 from augury.core.errors import AuguryError
@@ -97,8 +98,7 @@ class Computing:
         answer.preprocess_s = self._clock.monotonic() - started_s
         answer.errors.update(batch.errors)
         scheduler = servable.scheduler
-        size = scheduler.max_rows
-        if not batch.errors and answer.rows <= size:
+        if not batch.errors and answer.rows <= scheduler.max_rows:
             try:
                 result = scheduler.try_inline(batch.columns, answer.rows, request.deadline_s)
             except AuguryError as error:
@@ -108,6 +108,7 @@ class Computing:
                 answer.add_result(range(answer.rows), result)
                 return
         live = list(batch.live_rows())
+        size = scheduler.piece_rows(len(live), longest_row(batch.columns))
         chunks = [live[start : start + size] for start in range(0, len(live), size)]
         works = []
         for chunk in chunks:

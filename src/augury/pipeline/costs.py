@@ -70,7 +70,7 @@ class CostBook:
             return CostModel.from_dict(kept["cost"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError, ArithmeticError, RecursionError) as error:
             _log.warning("kept batch costs are of no use", file=str(file), reason=str(error))
             return None
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any, cast
 
 from augury.cache.stored import StoredRows
@@ -22,7 +23,7 @@ from augury.core.errors import (
     TooLarge,
     Unavailable,
 )
-from augury.core.request import InferRequest, InferResponse, Timing
+from augury.core.request import InferRequest, InferResponse, Priority, Timing
 from augury.core.signature import Signature
 from augury.core.tensor import Array
 from augury.lifecycle.handle import Handle
@@ -149,6 +150,8 @@ class Engine:
             As :meth:`infer`.
         """
         started_s = self._clock.monotonic()
+        if request.deadline_s is None and servable.deadline_s is not None:
+            request = _due(request, started_s + servable.deadline_s)
         rows = self._checked(servable, request, started_s)
         if servable.joins is None:
             answering = self._answer(servable, request, rows, keys)
@@ -162,8 +165,8 @@ class Engine:
                     response = await answering
             except TimeoutError:
                 raise DeadlineExceeded(
-                    f"no answer within the {request.deadline_s - started_s:.3f} s that the request "
-                    "allows; allow more, or ask when less waits"
+                    f"no answer within the {request.deadline_s - started_s:.3f} s that the request, or "
+                    "else [batching] deadline_s, allows; allow more, or ask when less waits"
                 ) from None
         response.timing.total_s = self._clock.monotonic() - started_s
         return response
@@ -190,6 +193,8 @@ class Engine:
         if not servable.takes_rows_as_they_come or request.refresh:
             return None
         started_s = self._clock.monotonic()
+        if request.deadline_s is None and servable.deadline_s is not None:
+            request = _due(request, started_s + servable.deadline_s)
         rows = self._checked(servable, request, started_s)
         if servable.caching and request.use_cache:
             answer = Answer(rows)
@@ -274,3 +279,8 @@ class Engine:
         else:
             await self._recall.answer(servable, request, answer, keys)
         return answer.response(servable.package, request)
+
+
+def _due(request: InferRequest, deadline_s: float) -> InferRequest:
+    """*request*, which names no deadline, with that of its model; bulk work takes as long as it takes."""
+    return request if request.priority == Priority.LOW else replace(request, deadline_s=deadline_s)

@@ -200,7 +200,7 @@ class Recall:
         if hurried:
             for row in hurried:
                 del answer.errors[row]
-            await self._find_out(servable, request, answer, keys, hurried)
+            await self._find_out(servable, request, answer, keys, hurried, counted=True)
 
     async def _find_out(
         self,
@@ -209,8 +209,10 @@ class Recall:
         answer: Answer,
         keys: Sequence[bytes],
         rows: Sequence[int],
+        *,
+        counted: bool = False,
     ) -> list[int]:
-        """Answer *rows*, of which none is remembered in this process.
+        """Answer *rows*, of which none is remembered in this process; *counted*: that is counted already.
 
         Returns:
             Those that were given up for the haste of somebody else, whom this request had joined: it
@@ -238,9 +240,10 @@ class Recall:
                 missing.append(Missing(row, key, flight))
             flight.join(request.deadline_s)
             flights.append((row, flight))
-        servable.metrics.cache_looked_up(
-            hits=0, shared=len(flights) - len(missing), misses=len(missing)
-        )
+        if not counted:
+            servable.metrics.cache_looked_up(
+                hits=0, shared=len(flights) - len(missing), misses=len(missing)
+            )
         try:
             if missing and self._stored is not None and servable.storing:
                 self._look_up(self._stored, servable, request, missing, answer)

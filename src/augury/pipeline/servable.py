@@ -25,7 +25,7 @@ from augury.cache.policies.registry import POLICIES
 from augury.core.cancellation import Cancellation
 from augury.core.clock import Clock
 from augury.core.errors import AuguryError, InvalidPackage, NotFound, RuntimeFailed
-from augury.core.signature import Signature
+from augury.core.signature import Signature, TensorSpec
 from augury.core.tensor import NUMPY_DTYPES, Array, Columns, zero_rows
 from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics, VersionMetrics
@@ -80,6 +80,7 @@ class ModelServable:
         cores: Cores to plan for; default: those that this process may use.
         content: Digest of what decides its answers, where these are shared with other processes;
             ``None``: they are remembered in this one only.
+        remembers: Whether this process has room for answers at all.
         budget: Cores that it shares with other models; ``None``: with none.
         hop_s: What a way between threads takes; quicker models are computed on the event loop.
         costs: Where what its batches cost is kept between starts; ``None``: nowhere.
@@ -97,6 +98,7 @@ class ModelServable:
         metrics: Metrics,
         cores: int | None = None,
         content: str | None = None,
+        remembers: bool = True,
         budget: CpuBudget | None = None,
         hop_s: float = 0.0,
         costs: CostBook | None = None,
@@ -120,8 +122,10 @@ class ModelServable:
         self.takes_rows_as_they_come = not self._before and self.joins is None
         self.metrics = VersionMetrics(metrics, package.name, package.version)
         self.version_label = str(package.version)
-        self.caching = manifest.cache.enabled
         self.content = content
+        # With no room for an answer anywhere, no keys are made, and nobody waits for another's answer.
+        room = remembers and 0 not in (manifest.cache.max_entries, manifest.cache.max_bytes)
+        self.caching = manifest.cache.enabled and (room or content is not None)
         self.storing = self.caching and content is not None
         self.keys = RowKeys(
             load_identity(package.name, package.version, generation)
@@ -140,7 +144,10 @@ class ModelServable:
         self._costs = costs
         self.cost = (costs.read(package, self.machine) if costs else None) or CostModel()
         batching = manifest.batching
+        # Seconds for requests that name no deadline.
+        self.deadline_s = batching.deadline_s
         max_rows = self._runtime.fixed_rows or batching.max_rows
+        self._inline = InlineGate(batching.inline, hop_s, max_rows)
         self.scheduler = Scheduler(
             f"{package.name}/{package.version}",
             self.run_batch,
@@ -150,11 +157,10 @@ class ModelServable:
             threads=self.instances.threads,
             max_rows=max_rows,
             max_queue_rows=batching.max_queue_rows,
-            default_deadline_s=batching.deadline_s,
             clock=clock,
             metrics=self.metrics,
             budget=budget,
-            inline=InlineGate(batching.inline, hop_s, max_rows),
+            inline=self._inline,
         )
 
     @property
@@ -225,6 +231,7 @@ class ModelServable:
         if faults:
             raise InvalidPackage(faults[0], path=str(path.parent / MANIFEST_NAME))
         columns = example_columns(self) if manifest.examples else self._warm_up_on_zeros()
+        self._inline.measured(columns, [spec.name for spec in self.native.inputs if _open(spec)])
         if columns is not None:
             lengths = [getattr(step, "max_tokens", None) for step in self._before]
             calibrate(
@@ -324,6 +331,7 @@ class ServableLoader:
         clock: Monotonic time.
         metrics: Where batches are counted.
         share_answers: Whether answers are remembered where other processes find them.
+        remembers: Whether this process has room for answers.
         costs: Where what batches cost is kept between starts; ``None``: nowhere.
     """
 
@@ -333,6 +341,7 @@ class ServableLoader:
         metrics: Metrics,
         *,
         share_answers: bool = False,
+        remembers: bool = True,
         costs: CostBook | None = None,
     ) -> None:
         self._budget = CpuBudget(len(os.sched_getaffinity(0)), clock)
@@ -341,6 +350,7 @@ class ServableLoader:
         self._clock = clock
         self._metrics = metrics
         self._share_answers = share_answers
+        self._remembers = remembers
 
     def load(self, package: ModelPackage, generation: int) -> ModelServable:
         """A servable that has answered its examples.
@@ -361,6 +371,7 @@ class ServableLoader:
             clock=self._clock,
             metrics=self._metrics,
             content=content,
+            remembers=self._remembers,
             budget=self._budget,
             hop_s=self._hop_s,
             costs=self._costs,
@@ -393,6 +404,11 @@ def _no_policy(package: ModelPackage, table: str, error: Exception) -> InvalidPa
     path = package.path.parent / MANIFEST_NAME
     told = error.message if isinstance(error, NotFound) else str(error)
     return InvalidPackage(f"[{table}] policy: {told}", path=str(path))
+
+
+def _open(spec: TensorSpec) -> bool:
+    """Whether callers choose how large a row of it is."""
+    return spec.datatype == "BYTES" or -1 in spec.shape
 
 
 def _fill_up(array: Array, rows: int) -> Array:

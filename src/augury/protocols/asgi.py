@@ -91,10 +91,15 @@ def check_body(headers: Headers, max_bytes: int) -> None:
         TooLarge: More than *max_bytes* are announced.
         InvalidInput: A content encoding that we do not read.
     """
-    length = header(headers, b"content-length")
+    length: bytes | None = None
+    encoding: bytes | None = None
+    for name, value in headers:  # one pass: this is done for each request
+        if name == b"content-length" and length is None:
+            length = value
+        elif name == b"content-encoding" and encoding is None:
+            encoding = value
     if length is not None and length.isdigit() and int(length) > max_bytes:
         raise body_too_large(int(length), max_bytes)
-    encoding = header(headers, b"content-encoding")
     if encoding is not None and encoding.lower() != b"identity":
         raise InvalidInput(
             f"content encoding {encoding.decode('latin-1')[:40]!r} is not supported; "

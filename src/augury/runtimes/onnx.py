@@ -65,6 +65,8 @@ class OnnxRuntime:
                 f"ONNX Runtime {ort.__version__} cannot load it: {_first_line(error)}",
                 path=str(model_file),
             ) from None
+        # For runs that nobody can stop; several may share it.
+        self._silent = _silent()
         # What `run` calls after checks that a validated batch on a CPU does not need, 3 µs of 8.
         self._run = getattr(self._session, "_sess", self._session).run
         self._inputs = [_spec(model_file, node, "input") for node in self._session.get_inputs()]
@@ -104,12 +106,10 @@ class OnnxRuntime:
     def run(self, inputs: dict[str, Array], cancel: Cancellation | None = None) -> dict[str, Array]:
         for name in self._string_inputs:
             inputs = {**inputs, name: _decode(name, inputs[name])}
-        options: ort.RunOptions | None = None
+        options = self._silent
         if cancel is not None:
             # One for each run (0.5 µs): a late stop cannot reach the next.
-            options = ort.RunOptions()
-            # Fatal: being stopped is no error, and what fails is raised and told by us.
-            options.log_severity_level = 4
+            options = _silent()
             cancel.on_cancel(partial(setattr, options, "terminate", True))
         try:
             values = self._run(self._output_names, inputs, options)
@@ -124,6 +124,16 @@ class OnnxRuntime:
 
     def close(self) -> None:
         del self._run, self._session
+
+
+def _silent() -> ort.RunOptions:
+    """Options of a run that writes nothing to standard error.
+
+    There, its errors would tell values of the input; and being stopped is none.  What fails is raised.
+    """
+    options = ort.RunOptions()
+    options.log_severity_level = 4  # fatal
+    return options
 
 
 def _spec(model_file: Path, node: Any, kind: str) -> TensorSpec:

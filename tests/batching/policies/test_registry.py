@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from augury.batching.policies.base import REASONS, BatchDone, Load
 from augury.batching.policies.registry import POLICIES
 from augury.core.errors import NotFound
-from tests.batching.policies.making import learnt, make, queued
+from tests.batching.policies.making import IDLE, learnt, make, queued
 from tests.batching.simulator import Piece, Truth
 
 TRUTH = Truth(a=2e-3, d=0.1e-3, b=0.02e-3)
@@ -86,3 +88,24 @@ def test_age_makes_urgent(name: str) -> None:
     assert old_and_low > policy.urgency(Piece(priority=1, enqueued_s=1.9))
     assert old_and_low < policy.urgency(Piece(priority=1, enqueued_s=2.1))
     assert old_and_low < policy.urgency(Piece(priority=0, enqueued_s=4.1))
+
+
+@pytest.mark.parametrize("name", ["aimd", "deadline", "delayed", "quantile"])
+def test_a_window_is_kept(name: str) -> None:
+    """Companions come from so many that wait, also where a batch may have more; left out, a batch can be
+    full whatever `max_rows` is.
+    """
+    cost = learnt(Truth(a=0.5, d=0.00001, b=0.000001))
+
+    def pieces() -> list[Piece]:
+        return [Piece(length=40) for _ in range(7)] + [Piece(length=41) for _ in range(200)]
+
+    def batch(**table: Any) -> list[Piece]:
+        policy = make(name, cost, max_rows=128, objective_s=9.0, **table)
+        queue = queued(policy, *pieces())
+        for _ in range(128):  # aimd grows
+            policy.observed(BatchDone(128, 40, 0.01, 0.01, 0.0))
+        return policy.choose(queue, IDLE, 100.0).batch
+
+    assert len(batch(window=10)) == 10
+    assert len(batch()) == 128

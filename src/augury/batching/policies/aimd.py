@@ -25,7 +25,7 @@ class AdditiveIncrease:
         self._max_rows = context.max_rows
         self._objective_s = context.table.objective_s
         self._ageing_s = context.table.ageing_s
-        self._window = context.table.window
+        self._window = context.table.window_of(context.max_rows)
         self._max_padding = context.table.max_padding
         self._rows = 1.0
 
@@ -41,7 +41,7 @@ class AdditiveIncrease:
         return None
 
     def choose(self, queue: RowQueue[W], load: Load, now_s: float) -> Choice[W]:
-        window = queue.window(max(self._window, self.rows))
+        window = queue.window(self._window)
         batch, reason = by_length(window, self.rows, self._max_padding)
         if reason == "full" and self.rows < self._max_rows:
             reason = "objective"
@@ -50,6 +50,6 @@ class AdditiveIncrease:
     def observed(self, batch: BatchDone) -> None:
         if batch.runtime_s > self._objective_s:
             self._rows = max(1.0, min(self._rows, batch.rows) * DECREASE)
-        elif batch.rows >= self.rows:
+        elif batch.rows >= self.rows and not batch.stopped:
             # A smaller batch says nothing about a larger one.
             self._rows = min(float(self._max_rows), self._rows + INCREASE_ROWS)

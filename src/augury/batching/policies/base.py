@@ -9,6 +9,7 @@ microseconds, and it must not keep the queue.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -56,10 +57,13 @@ class Load:
         instances: How many there are.
         free_at_s: For each busy one, the monotonic time at which it will probably be free, in rising
             order; never before now.
+        lag_s: How far the event loop is behind: so long a request has waited before it was read, and so
+            long its answer will wait before it is written.
     """
 
     instances: int
     free_at_s: tuple[float, ...] = ()
+    lag_s: float = 0.0
 
     @property
     def idle(self) -> int:
@@ -95,6 +99,9 @@ class BatchDone:
         predicted_s: What the cost model had expected; NaN when it knew nothing yet.
         runtime_s: What it took.
         queue_s: How long the first of its pieces of work had waited.
+        began_s: Monotonic time at which it began; NaN: nobody knows.
+        stopped: Whether it was stopped then, since nobody wanted it any longer, and would have taken
+            longer.
     """
 
     rows: int
@@ -102,6 +109,8 @@ class BatchDone:
     predicted_s: float
     runtime_s: float
     queue_s: float
+    began_s: float = math.nan
+    stopped: bool = False
 
 
 # Why a batch was released.  Values of the label `reason` of augury_batch_dispatch_total.
@@ -148,7 +157,8 @@ class BatchPolicy(Protocol):
         """Whether *work* can be in time.
 
         Returns:
-            ``None``: let it wait.  Else the seconds after which asking again may succeed.
+            ``None``: let it wait.  Else the seconds after which asking again may succeed; infinite:
+            it takes longer than it may, whatever else waits.
         """
 
     def choose(self, queue: RowQueue[W], load: Load, now_s: float) -> Choice[W]:

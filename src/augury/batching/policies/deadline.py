@@ -53,12 +53,17 @@ FIRST_MARGIN: Final = 1.05
 MOST_MARGIN: Final = 3.0
 MARGIN_STEP: Final = 0.02
 TARGET: Final = 0.005
+# ... and with time, so that a bad minute is forgotten in the next one or two: what is above 1 falls to 1/e.
+MARGIN_FADE_S: Final = 30.0
 # Weight of a new batch in what padding and rows of a batch come to.
 PACE_WEIGHT: Final = 0.05
 # What could never be in time is tried all the same when nothing like it has been computed for a second, or
 # for fifty times its cost (2 % of an instance): the estimate may be wrong, and nothing else would tell.
 PROBE_S: Final = 1.0
 PROBE_TIMES: Final = 50.0
+# What is only predicted is not believed beyond this pause; what the last one really took, up to the second.
+MOST_PROBE_S: Final = 10.0
+MOST_TAKEN_PROBE_S: Final = 300.0
 # A batch that was so many times as quick as predicted says that the estimate is wrong.
 GLOOMY: Final = 1.5
 # A batch makes so many times the pace of its first row alone, where that row is given up for it.
@@ -74,18 +79,22 @@ class DeadlineFirst:
         table = context.table
         self._cost = context.cost
         self._max_rows = context.max_rows
-        self._window = max(table.window, context.max_rows)
+        self._window = table.window_of(context.max_rows)
         self._max_padding = table.max_padding
         self._ageing_s = table.ageing_s
         self._patience_s = table.patience_s
         self._margin = FIRST_MARGIN
+        self._margin_s = math.inf  # when it was looked at last
         self._padding = 1.0  # smoothed: what rows cost in batches, to what they cost unpadded
         self._typical_rows = float(context.max_rows)  # smoothed: of a batch when more waits
         self._last_arrival_s: float | None = None
         self._after_lull = True  # whether the gap before the last arrival was a long one
         self._followed = [0.0, 0.0]  # smoothed: how often a short gap follows [short, long]
-        self._tried_s: dict[tuple[int, int], float] = {}  # shape in powers of two to when it ran
-        self._let_in_s: dict[tuple[int, int], float] = {}  # and when a probe was let in
+        # Shape in powers of two to when it ran, what it took then, and to a probe that was let in.
+        self._tried_s: dict[tuple[int, int], float] = {}
+        self._took_s: dict[tuple[int, int], float] = {}
+        self._probes: dict[tuple[int, int], Waiting] = {}
+        self._allowed_s: dict[tuple[int, int], float] = {}  # what a probe may take that runs
 
     @property
     def margin(self) -> float:
@@ -100,15 +109,16 @@ class DeadlineFirst:
         deadline_s, cost = work.deadline_s, self._cost
         if deadline_s is None or not cost.known:
             return None
-        own_s = cost.tail(work.rows, work.length, TAIL)
-        left_s = _left(deadline_s - now_s)
-        if own_s > left_s > 0.0:
-            return own_s if not self._probe(self._let_in_s, work, now_s) else None
+        own_s = self._need_s(work, deadline_s - now_s)
+        if own_s > _left(deadline_s - now_s):
+            return None if deadline_s > now_s and self._let_probe_in(work, now_s) else math.inf
+        # It has waited in its socket as well.
+        left_s = _left(deadline_s - now_s - load.lag_s, load.lag_s)
         ahead = queue.ahead(self._due_s(work, now_s))
         ahead_s = self._padding * cost.rows_s(ahead.rows, ahead.lengths, ahead.squares)
         batches = min(float(ahead.pieces), ahead.rows / self._typical_rows)
         ahead_s += batches * (cost.coefficients.a + DISPATCH_S)
-        late_s = self._margin * _start(load, ahead_s, now_s) + own_s - left_s
+        late_s = self._margin_at(now_s) * _start(load, ahead_s, now_s) + own_s - left_s
         return None if late_s <= 0.0 else late_s
 
     def choose(self, queue: RowQueue[W], load: Load, now_s: float) -> Choice[W]:
@@ -116,14 +126,20 @@ class DeadlineFirst:
             window = queue.window(self._window)
             return take(queue, *by_length(window, self._max_rows, self._max_padding))
         hopeless: list[W] = []
+        late = False
         while (head := queue.first()) is not None:
-            if not self._is_hopeless(head, now_s) and not self._is_costly(head, queue, now_s):
+            if self._is_hopeless(head, load, now_s):
+                # Those that never fitted tell nothing about the time that others have to wait.
+                late = late or self._fits(head, head.enqueued_s)
+            elif self._is_costly(head, queue, load, now_s):
+                late = True
+            else:
                 break
             queue.remove([head])
             hopeless.append(head)
             if len(hopeless) >= MOST_HOPELESS:
                 return Choice([], hopeless=tuple(hopeless), look_again_s=now_s)
-        self._learn_margin(late=bool(hopeless))
+        self._learn_margin(now_s, late=late)
         if head is None:
             return Choice([], hopeless=tuple(hopeless))
         batch, reason, until_s = self._gather(head, queue, load, now_s)
@@ -133,10 +149,14 @@ class DeadlineFirst:
         return Choice(batch, reason, tuple(hopeless))
 
     def observed(self, batch: BatchDone) -> None:
-        if batch.runtime_s * GLOOMY < batch.predicted_s:
+        shape = _shape(batch.rows, batch.length)
+        self._took_s[shape] = batch.runtime_s
+        allowed_s = self._allowed_s.pop(shape, 0.0)
+        if not batch.stopped and batch.runtime_s < max(allowed_s, batch.predicted_s / GLOOMY):
             # The cost model needs a few more like this one to believe it: let the next one come at once.
             self._tried_s.clear()
-            self._let_in_s.clear()
+            self._took_s.clear()
+            self._probes.clear()
 
     def _due_s(self, work: Waiting, came_s: float) -> float:
         if work.deadline_s is None:
@@ -145,18 +165,33 @@ class DeadlineFirst:
             due_s = min(work.deadline_s, came_s + MOST_PATIENCE_S)
         return due_s + work.priority * self._ageing_s
 
-    def _is_hopeless(self, work: Waiting, now_s: float) -> bool:
-        if work.deadline_s is None:
-            return False
-        need_s = self._cost.tail(work.rows, work.length, TAIL)
-        if need_s <= _left(work.deadline_s - now_s):
+    def _is_hopeless(self, work: Waiting, load: Load, now_s: float) -> bool:
+        if work.deadline_s is None or self._fits(work, now_s, load.lag_s):
             return False
         # Late for having waited, or would it have been late in any case?
-        if need_s <= _left(work.deadline_s - work.enqueued_s):
-            return True
-        return not self._probe(self._tried_s, work, now_s)
+        return self._fits(work, work.enqueued_s) or not self._is_due(work, now_s)
 
-    def _is_costly(self, head: W, queue: RowQueue[W], now_s: float) -> bool:
+    def _fits(self, work: Waiting, from_s: float, lag_s: float = 0.0) -> bool:
+        """Whether *work* alone, begun at *from_s*, would be in time."""
+        if work.deadline_s is None:
+            return True
+        need_s = self._need_s(work, work.deadline_s - work.enqueued_s)
+        return need_s <= _left(work.deadline_s - from_s, lag_s)
+
+    def _need_s(self, work: Waiting, allowed_s: float) -> float:
+        """What *work* alone takes, of the *allowed_s* that it had as it came.
+
+        What nearly all of its kind take; but where that never fits, and what they take in the mean does,
+        the latter: with a scatter like that half of the answers are better than none, and than scatter
+        that nobody measures any more.
+        """
+        cost = self._cost
+        tail_s = cost.tail(work.rows, work.length, TAIL)
+        if tail_s <= _left(allowed_s):
+            return tail_s
+        return cost.predict(work.rows, work.length)
+
+    def _is_costly(self, head: W, queue: RowQueue[W], load: Load, now_s: float) -> bool:
         """Whether *head* could be in time only alone, and others would be late for it.
 
         With a backlog of many batches, one that must be small for its first deadline delays all that
@@ -166,7 +201,7 @@ class DeadlineFirst:
         """
         if head.deadline_s is None or queue.rows <= 2 * head.rows:
             return False
-        left_s = _left(head.deadline_s - now_s)
+        left_s = _left(head.deadline_s - now_s, load.lag_s)
         cost = self._cost
         row_s = cost.row_s(head.length)
         fixed_s = cost.coefficients.a + DISPATCH_S
@@ -181,13 +216,26 @@ class DeadlineFirst:
             return False
         return batch_s * cost.spread(head.length, TAIL) > left_s
 
-    def _probe(self, since: dict[tuple[int, int], float], work: Waiting, now_s: float) -> bool:
-        """Whether to try *work* although it is said to be too slow; then for a while no other."""
+    def _is_due(self, work: Waiting, now_s: float) -> bool:
+        """Whether to try something like *work* although it is said to be too slow."""
         shape = _shape(work.rows, work.length)
-        last_s = max(since.get(shape, -1e9), self._tried_s.get(shape, -1e9))
-        if now_s - last_s < max(PROBE_S, PROBE_TIMES * self._cost.predict(work.rows, work.length)):
+        took_s = self._took_s.get(shape)
+        if took_s is None:
+            pause_s = self._cost.predict(work.rows, work.length) * PROBE_TIMES
+            pause_s = min(pause_s, MOST_PROBE_S)
+        else:
+            pause_s = min(took_s * PROBE_TIMES, MOST_TAKEN_PROBE_S)
+        return now_s - self._tried_s.get(shape, -math.inf) >= max(PROBE_S, pause_s)
+
+    def _let_probe_in(self, work: Waiting, now_s: float) -> bool:
+        """Whether to let *work* in as a probe: one at a time, and the pause begins when it runs."""
+        shape = _shape(work.rows, work.length)
+        last = self._probes.get(shape)
+        if last is not None and not last.abandoned() and (last.deadline_s or 0.0) > now_s:
+            return False  # it waits, or runs
+        if not self._is_due(work, now_s):
             return False
-        since[shape] = now_s
+        self._probes[shape] = work
         return True
 
     def _gather(
@@ -200,9 +248,11 @@ class DeadlineFirst:
         fixed_s = cost.coefficients.a + DISPATCH_S
         predicted_s = cost.predict(rows, longest)
         spread = cost.spread(longest, TAIL)
-        tightest_s = self._left_s(head, now_s)
-        if tightest_s < predicted_s * spread:
-            tightest_s = math.inf  # a probe: its own deadline is past saving
+        tightest_s = _left_s(head, load, now_s)
+        probe_s = None
+        if tightest_s < predicted_s:
+            # A probe: its own deadline is past saving, as far as is known.
+            probe_s, tightest_s = tightest_s, math.inf
         # With other instances idle, each takes its share, unless together is nearly as quick.
         share_rows = max_rows if load.idle <= 1 else -(-queue.rows // load.idle)
         share_s = predicted_s
@@ -231,7 +281,7 @@ class DeadlineFirst:
                 break
             if longer > longest:
                 spread = cost.spread(longer, TAIL)
-            tighter_s = min(tightest_s, self._left_s(work, now_s))
+            tighter_s = min(tightest_s, _left_s(work, load, now_s))
             if together_s * spread > tighter_s:
                 reason = "deadline"
                 continue  # another one may be less in a hurry
@@ -250,7 +300,13 @@ class DeadlineFirst:
             waited = until_s is not None and reason == "idle"
         else:
             self._learn_pace(rows, predicted_s, apart_s)
-        self._tried_s[_shape(rows, longest)] = now_s
+        shape = _shape(head.rows, head.length)
+        self._tried_s[shape] = now_s
+        self._probes.pop(shape, None)
+        shape = _shape(rows, longest)
+        self._tried_s[shape] = now_s
+        if probe_s is not None:
+            self._allowed_s[shape] = probe_s
         return batch, "timeout" if waited else reason, None
 
     def _worth_waiting(
@@ -285,9 +341,14 @@ class DeadlineFirst:
         self._followed[self._after_lull] += GAP_WEIGHT * (short - self._followed[self._after_lull])
         self._after_lull = not short
 
-    def _learn_margin(self, *, late: bool) -> None:
+    def _learn_margin(self, now_s: float, *, late: bool) -> None:
         step = MARGIN_STEP * ((1.0 - TARGET) if late else -TARGET)
-        self._margin = min(max(self._margin + step, 1.0), MOST_MARGIN)
+        self._margin = min(max(self._margin_at(now_s) + step, 1.0), MOST_MARGIN)
+        self._margin_s = now_s
+
+    def _margin_at(self, now_s: float) -> float:
+        passed_s = max(0.0, now_s - self._margin_s)
+        return 1.0 + (self._margin - 1.0) * math.exp(-passed_s / MARGIN_FADE_S)
 
     def _learn_pace(self, rows: int, predicted_s: float, apart_s: float) -> None:
         """Learn from a batch that left some waiting what batches are like under load."""
@@ -296,18 +357,22 @@ class DeadlineFirst:
             padding = (predicted_s - self._cost.coefficients.a) / apart_s
             self._padding += PACE_WEIGHT * (padding - self._padding)
 
-    def _left_s(self, work: Waiting, now_s: float) -> float:
-        return math.inf if work.deadline_s is None else _left(work.deadline_s - now_s)
+
+def _left(left_s: float, lag_s: float = 0.0) -> float:
+    """What is left of *left_s* for a batch, once the answer's way back is taken off.
+
+    It takes as long as the event loop is behind, if that is longer than usual.
+    """
+    return left_s - max(min(DELIVERY_S, DELIVERY_PART * left_s), lag_s)
 
 
-def _left(left_s: float) -> float:
-    """What is left of *left_s* for a batch, once the answer's way back is taken off."""
-    return left_s - min(DELIVERY_S, DELIVERY_PART * left_s)
+def _left_s(work: Waiting, load: Load, now_s: float) -> float:
+    return math.inf if work.deadline_s is None else _left(work.deadline_s - now_s, load.lag_s)
 
 
 def _shape(rows: int, length: int) -> tuple[int, int]:
     """A batch's size in powers of two; there are a few hundred at most."""
-    return rows.bit_length(), length.bit_length()
+    return rows.bit_length(), (length or 1).bit_length()
 
 
 def _start(load: Load, ahead_s: float, now_s: float) -> float:

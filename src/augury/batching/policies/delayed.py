@@ -20,7 +20,7 @@ class Delayed:
         self._max_rows = context.max_rows
         self._delay_s = context.table.delay_s
         self._ageing_s = context.table.ageing_s
-        self._window = max(context.table.window, context.max_rows)
+        self._window = context.table.window_of(context.max_rows)
         self._max_padding = context.table.max_padding
 
     def urgency(self, work: Waiting) -> float:

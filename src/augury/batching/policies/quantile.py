@@ -19,7 +19,7 @@ class Quantile:
         self._max_rows = context.max_rows
         self._objective_s = context.table.objective_s
         self._ageing_s = context.table.ageing_s
-        self._window = max(context.table.window, context.max_rows)
+        self._window = context.table.window_of(context.max_rows)
         self._max_padding = context.table.max_padding
         self._cost = context.cost
 
