@@ -36,7 +36,7 @@ format: $(STAMP) ## Format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## Measure, and print the ratios
+bench: $(STAMP) ## Measure, the peers too; a part: make bench ARGS="--quick", ARGS="--skip peers"
 	$(BIN)/python -m benchmarks $(ARGS)
 
 $(VENV)/.docs: $(STAMP)

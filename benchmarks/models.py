@@ -3,6 +3,9 @@
 - ``roberta``: a RoBERTa-base classifier with three labels and random weights, INT8, and its TorchScript in FP32. Random
   weights cost as much as trained ones, and nothing needs to be fetched.
 - ``long``: the bundled classifier for texts of up to 512 tokens (as bundled it cuts at 128).
+- ``bundled``: a copy of the bundled one.
+
+All three say ``[cache] enabled = false``.
 
 Each is a package that ``augury serve FOLDER/repository`` serves.  PyTorch and transformers live in an environment of their
 own (``peers/models-requirements.txt``), which is made when it is missing.
@@ -24,6 +27,8 @@ from augury.app.build import TWEET_MODEL, bundled_repository
 HERE = Path(__file__).parent
 # Raise it when `peers/export.py` writes something else: models are then made anew.
 _EXPORT = "1"
+# At the end of a model.toml: what a model costs is measured, not what is remembered of it.
+NO_CACHE = "[cache]\nenabled = false\n"
 LABELS = ("negative", "neutral", "positive")
 _TOML = """description = "{description}"
 runtime = "onnx"
@@ -52,6 +57,9 @@ use = "softmax"
 [[postprocess]]
 use = "label"
 labels = ["negative", "neutral", "positive"]
+
+[cache]
+enabled = false
 
 [[examples]]
 inputs.text = ["Good night 😊"]
@@ -131,6 +139,16 @@ def long(cache: Path) -> Path:
         description="The bundled classifier for up to 512 tokens",
         max_tokens=512,
     )
+
+
+def uncached(cache: Path) -> Path:
+    """The bundled classifier without a cache, in ``cache/models/bundled/repository``."""
+    source = bundled_repository() / TWEET_MODEL
+    target = cache / "models" / "bundled" / "repository" / TWEET_MODEL
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    text = (source / "model.toml").read_text(encoding="utf-8")
+    (target / "model.toml").write_text(f"{text.rstrip()}\n\n{NO_CACHE}", encoding="utf-8")
+    return target
 
 
 def _package(folder: Path, model: Path, *, description: str, max_tokens: int) -> Path:

@@ -4,9 +4,10 @@ Each peer runs in its own virtual environment, with the files in ``servers/NAME`
 kept in the cache.  Writes the table and the plot into ``docs/`` (between the markers of ``docs/benchmarks.md``), and all
 numbers as JSON.
 
-The whole takes about an hour with everything installed, ``--quick`` about ten minutes.
+The whole takes about 70 minutes with everything installed, ``--quick`` about twelve.  ``--search`` tries every peer's settings
+instead (about twenty minutes), and keeps the best in the tree.
 
-    python -m benchmarks.peers [--quick] [--only augury,triton] [--works identity,tweets] [--no-docs]
+    python -m benchmarks.peers [--quick | --search] [--only augury,triton] [--works identity,tweets] [--no-docs]
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import models
-from benchmarks.peers import machine, plots, servers, table, works
-from benchmarks.peers.measure import Measurement, Plan, tell
+from benchmarks.peers import machine, plots, presearch, servers, setting, table, works
+from benchmarks.peers.measure import Measurement, tell
+from benchmarks.peers.outcome import Plan
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "local" / "peers.json"
@@ -32,9 +34,11 @@ QUICK = Plan(
     repeats=2,
     seconds=2.0,
     goodput_repeats=1,
-    levels=4,
-    probe=(300, 2.0, 4.0),
+    decisive=3,
+    long=(200, 8.0, 12.0),
     arrivals=("poisson",),
+    all_poisson=False,
+    overload_s=0.0,
 )
 # For processes whose parents end before them: they become ours, and are still known.
 _PR_SET_CHILD_SUBREAPER = 36
@@ -45,13 +49,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "--quick", action="store_true", help="about ten minutes, Poisson only, without mixed"
+        "--quick",
+        action="store_true",
+        help="about twelve minutes: goodput of the best alone, no bursts, no overload, no mixed lengths",
+    )
+    parser.add_argument(
+        "--search", action="store_true", help="try every peer's settings and keep the best of each"
     )
     parser.add_argument("--only", help=f"servers: {','.join(servers.NAMES)}")
     parser.add_argument("--works", help=f"works: {','.join(works.NAMES)}")
     parser.add_argument("--repeats", type=int, help="of the closed loop (5)")
     parser.add_argument(
-        "--goodput-repeats", type=int, help="of the search for the highest rate (3)"
+        "--goodput-repeats", type=int, help="of the search for the highest rate (2)"
     )
     parser.add_argument("--seconds", type=float, help="of each closed loop (3)")
     parser.add_argument(
@@ -84,6 +93,11 @@ def main() -> None:
     for name, known in ((chosen, works.NAMES), (names, servers.NAMES)):
         if unknown := sorted(set(name) - set(known)):
             raise SystemExit(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
+    if args.search:
+        for name in chosen if args.works else setting.SEARCHED:
+            work = works.make(name, args.cache, args.data)
+            presearch.search(work, [servers.load(one) for one in names], args.cache)
+        return
     began = time.monotonic()
     result: dict[str, Any] = {
         "machine": machine.describe(),
@@ -93,9 +107,13 @@ def main() -> None:
     }
     for name in chosen:
         work = works.make(name, args.cache, args.data)
-        peers = [servers.load(one) for one in names if one != "bare" or name == "identity"]
-        # The mixed work is measured once, and without bursts: it is there for the padding.
-        own = replace(plan, goodput_repeats=1, arrivals=("poisson",)) if name == "mixed" else plan
+        peers = [peer for peer in map(servers.load, names) if not peer.works or name in peer.works]
+        own = plan
+        if name == "mixed":
+            # It is there for the padding: no bursts, no overload, and the goodput of the best alone.
+            own = replace(
+                plan, repeats=min(3, plan.repeats), goodput_repeats=1, arrivals=("poisson",), all_poisson=False, overload_s=0.0
+            )  # fmt: skip
         measurement = Measurement(work, peers, own, args.cache)
         measurement.run()
         result["works"].append(
@@ -104,6 +122,7 @@ def main() -> None:
                 "title": work.title,
                 "slo_ms": round(work.slo_s * 1000),
                 "layouts": measurement.layouts,
+                "cores": asdict(measurement.cores) | {"apart": measurement.cores.apart},
                 "limits": measurement.limits,
                 "servers": [asdict(outcome) for outcome in measurement.outcomes.values()],
             }

@@ -33,6 +33,12 @@ def describe() -> dict[str, Any]:
     }
 
 
+def described() -> str:
+    """The machine in a line."""
+    found = describe()
+    return f"{found['cores']} cores of an {found['processor']}, {found['memory_gib']} GiB, Python {found['python']}"
+
+
 def versions(cache: Path, peers: list[Peer]) -> dict[str, str]:
     """The version of each server; a peer without an environment has none."""
     found = {"onnxruntime": importlib.metadata.version("onnxruntime")}
@@ -40,7 +46,7 @@ def versions(cache: Path, peers: list[Peer]) -> dict[str, str]:
         if peer.name in IN_PLACE:
             found[peer.name] = importlib.metadata.version(peer.package)
             continue
-        python = cache / peer.name / "venv" / "bin" / "python"
+        python = cache / (peer.home or peer.name) / "venv" / "bin" / "python"
         code = f"import importlib.metadata as m; print(m.version({peer.package!r}))"
         try:
             run = subprocess.run(

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.setting import Setting, chosen
 from benchmarks.peers.works import Work
 
+# What a peer lets wait, when it can be told so, is what it can compute within this part of the deadline; the rest is for the
+# batch itself.
+WAITING_PART = 0.7
 SERVERS = Path(__file__).parent / "servers"
 
 
@@ -23,16 +27,38 @@ class Start:
         port: For HTTP; the two after it are free as well.
         folder: Its own, empty.
         python: The interpreter of its environment.
-        workers: Processes (or instances) that compute.
-        threads: Of each.
+        setting: Workers, threads and options.
+        slo_s: What counts as in time, for those that take a deadline at their start; ``None``: nothing is ever late.
+        waiting: So many requests may wait, for those that can bound them; 0: any number.
     """
 
     work: Work
     port: int
     folder: Path
     python: Path
-    workers: int
-    threads: int
+    setting: Setting
+    slo_s: float | None = None
+    waiting: int = 0
+
+    @property
+    def workers(self) -> int:
+        """Processes that compute; the identity work has one core."""
+        return 1 if self.work.kind == "identity" else self.setting.workers
+
+    @property
+    def threads(self) -> int:
+        """Of each."""
+        return 1 if self.work.kind == "identity" else self.setting.threads
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the server reads."""
+        return {
+            "delay_ms": 5,
+            **self.setting.options,
+            "slo_ms": None if self.slo_s is None else round(self.slo_s * 1000),
+            "waiting": self.waiting,
+        }
 
     @property
     def site_packages(self) -> Path:
@@ -48,24 +74,41 @@ class Peer:
         name: Its folder in ``servers/``.
         title: In tables.
         package: Whose version is told.
-        settings: How it is set, in a sentence, for the table.
-        layout: ⟨workers, threads⟩ for the works with a model; the identity is always 1 × 1.
+        settings: How it is set whichever setting is taken, in a sentence, for the table.
+        tried: Settings to choose from; the first is taken where nothing was searched.
         start_s: So long it may take until it answers.
         framework: A serving framework, which the goodput bar is held against.
+        refuses: Takes a deadline, or a bound of what may wait, at its start: it is started anew before the open loop.
+        closed_only: Not asked for goodput.
+        works: The works that it is measured with; empty: all.
+        home: Whose files and environment it shares.
     """
 
     name: str
     title: str
     package: str
     settings: str
-    layout: tuple[int, int] = (1, 2)
+    tried: tuple[Setting, ...] = (Setting("1 process of 2 threads"),)
     start_s: float = 90.0
     framework: bool = False
+    refuses: bool = False
+    closed_only: bool = False
+    works: tuple[str, ...] = ()
+    home: str = ""
 
     @property
     def folder(self) -> Path:
         """Its files."""
-        return SERVERS / self.name
+        return SERVERS / (self.home or self.name)
+
+    @property
+    def setting_file(self) -> Path:
+        """Where the search for its best setting is kept."""
+        return SERVERS / self.name / "setting.json"
+
+    def setting(self, work: Work) -> tuple[Setting, list[dict[str, Any]]]:
+        """How it is set for *work*, and what else was tried."""
+        return chosen(self.tried, work.name, self.setting_file)
 
     @property
     def requirements(self) -> Path:
@@ -83,6 +126,7 @@ class Peer:
             "PEER_PORT": str(start.port),
             "PEER_WORKERS": str(start.workers),
             "PEER_THREADS": str(start.threads),
+            "PEER_OPTIONS": json.dumps(start.options),
             "PEER_FOLDER": str(start.folder),
             # PyTorch and numpy ask OpenMP; ONNX Runtime has its own threads.
             "OMP_NUM_THREADS": str(start.threads),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from augury.bench.run import Workload, prepare
 from benchmarks import models
 from benchmarks.peers.peer import Peer, Start
 from benchmarks.peers.process import Process
+from benchmarks.peers.setting import Setting
 from benchmarks.peers.works import Work
 
 IN_PLACE = ("augury", "bare")  # in the project's own environment
@@ -42,38 +46,78 @@ class Running:
         folder: For its files; emptied.
         port: Its own, and the two after it.
         cores: Where it may run.
+        setting: How it is set; ``None``: as the search found, or the first of its list.
 
     Raises:
         NotMeasured: It could not be installed or started.
     """
 
     def __init__(
-        self, peer: Peer, work: Work, cache: Path, *, folder: Path, port: int, cores: str
+        self,
+        peer: Peer,
+        work: Work,
+        cache: Path,
+        *,
+        folder: Path,
+        port: int,
+        cores: str,
+        setting: Setting | None = None,
     ) -> None:
         self.peer, self.work = peer, work
+        self.setting = setting or peer.setting(work)[0]
         self.url = f"http://127.0.0.1:{port}{peer.path(work)}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        workers, threads = (1, 1) if work.kind == "identity" else peer.layout
+        self._folder, self._port, self._cores = folder, port, cores
         try:
-            python = (
+            self._python = (
                 Path(sys.executable)
                 if peer.name in IN_PLACE
-                else models.environment(cache / peer.name / "venv", peer.requirements)
+                else models.environment(
+                    cache / (peer.home or peer.name) / "venv", peer.requirements
+                )
             )
-            start = Start(work, port, folder, python, workers, threads)
-            command = peer.command(start)
+            self._prepare(None, 0)
         except (subprocess.CalledProcessError, OSError, StopIteration) as error:
             said = getattr(error, "stderr", None) or str(error)
             last = said.decode() if isinstance(said, bytes) else said
             raise NotMeasured(f"not installed: {last.strip().splitlines()[-1][:200]}") from None
-        self._start = (command, peer.environment(start), folder, cores)
         self.ready_s = self._launch()
+
+    def _prepare(self, slo_s: float | None, waiting: int) -> None:
+        start = Start(
+            self.work, self._port, self._folder, self._python, self.setting, slo_s, waiting
+        )
+        command = self.peer.command(start)
+        self._start = (command, self.peer.environment(start), self._folder, self._cores)
+
+    def bound(self, slo_s: float, waiting: int) -> None:
+        """Start it anew, and tell it what is late and how much may wait.
+
+        Raises:
+            NotMeasured: It did not start again.
+        """
+        idle_cores = self.process.idle_cores
+        self.process.resume()
+        self.process.stop()
+        self._prepare(slo_s, waiting)
+        self._launch()
+        self.process.idle_cores = idle_cores
 
     def _launch(self) -> float:
         """Start it, and wait for its first answer; how long that took."""
         began = time.monotonic()
+        _check_free(self._port)
         self.process = Process(*self._start)
+        try:
+            self._wait(began)
+        except BaseException:
+            # Ctrl-C or SIGTERM while it starts, too: nobody else knows of it yet.
+            self.process.stop()
+            raise
+        return time.monotonic() - began
+
+    def _wait(self, began: float) -> None:
         first = self.peer.body(self.work, self.work.rows[0])
         while True:
             try:
@@ -81,12 +125,10 @@ class Running:
             except (OSError, ValueError) as error:
                 late = time.monotonic() - began > self.peer.start_s
                 if late or not self.process.alive:
-                    reason = f"did not start: {error}; {self.process.tail()}"
-                    self.process.stop()
-                    raise NotMeasured(reason) from None
+                    raise NotMeasured(f"did not start: {error}; {self.process.tail()}") from None
                 time.sleep(0.1)
             else:
-                return time.monotonic() - began
+                return
 
     def resume(self) -> bool:
         """Let it go on after a pause; whether it had to be started anew, since it no longer answered.
@@ -110,8 +152,11 @@ class Running:
         request = urllib.request.Request(
             self.url, json.dumps(body).encode(), {"content-type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:
-            data: bytes = answer.read()
+        try:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
+                data: bytes = answer.read()
+        except http.client.HTTPException as error:  # half an answer, or none
+            raise ConnectionError(f"{type(error).__name__}: {error}") from None
         return data
 
     def _insist(self, body: Any) -> bytes:
@@ -139,26 +184,10 @@ class Running:
             bodies = [self.peer.body(self.work, row) for row in rows]
             got = [self.peer.answer(self.work, data) for data in pool.map(self._insist, bodies)]
         wanted = truth(rows)
-        pairs = list(zip(got, wanted, strict=True))
-        if any(len(one) != len(other) for one, other in pairs):
-            raise NotMeasured(f"answers of {len(got[0])} numbers instead of {len(wanted[0])}")
-        mean = sum(
-            sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
-            for one, other in pairs
-        ) / len(pairs)
-        same = sum(_top(one) == _top(other) for one, other in pairs) / len(pairs)
-        if self.work.kind == "identity":
-            if mean > 1e-6:
-                raise NotMeasured(f"wrong numbers: they are {mean:.2g} off on average")
-            return "exact"
-        if mean > MEAN_DIFFERENCE or same < LABELS_RIGHT:
-            raise NotMeasured(
-                f"wrong answers: scores {mean:.2g} off, {same:.0%} of the labels right"
-            )
-        return f"scores {mean:.2g} off on average, {same:.0%} of the labels as in the tight loop"
+        return compare(self.work.kind, got, wanted)
 
     def workload(self, slo_s: float | None) -> Workload:
-        """For the load generator; Augury is told the deadline, since it has a header for it."""
+        """For the load generator; Augury is told the deadline of each request in its header."""
         url = self.url.split("/", 3)
         if self.peer.name == "augury":
             return prepare(
@@ -173,6 +202,38 @@ class Running:
     def stop(self) -> None:
         """End all its processes."""
         self.process.stop()
+
+
+def _check_free(port: int) -> None:
+    """Else whoever has the port would be measured in the server's place.
+
+    Raises:
+        NotMeasured: Somebody listens there.
+    """
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        raise NotMeasured(f"did not start: port {port} is in use by another process")
+
+
+def compare(kind: str, got: Sequence[list[float]], wanted: Sequence[list[float]]) -> str:
+    """Hold answers against what they should be; the difference, in words.
+
+    Raises:
+        NotMeasured: They are not those.
+    """
+    pairs = list(zip(got, wanted, strict=True))
+    if any(len(one) != len(other) for one, other in pairs):
+        raise NotMeasured(f"answers of {len(got[0])} numbers instead of {len(wanted[0])}")
+    mean = sum(
+        sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one) for one, other in pairs
+    ) / len(pairs)
+    same = sum(_top(one) == _top(other) for one, other in pairs) / len(pairs)
+    if kind == "identity":
+        if mean > 1e-6:
+            raise NotMeasured(f"wrong numbers: they are {mean:.2g} off on average")
+        return "exact"
+    if mean > MEAN_DIFFERENCE or same < LABELS_RIGHT:
+        raise NotMeasured(f"wrong answers: scores {mean:.2g} off, {same:.0%} of the labels right")
+    return f"scores {mean:.2g} off on average, {same:.0%} of the labels as in the tight loop"
 
 
 def _top(scores: list[float]) -> int:

@@ -1,41 +1,59 @@
-"""Which rates to try, to find the highest that holds, again and again.  Pure: measuring is passed in.
+"""Which rates to try, to find the highest that holds.  Pure: measuring is passed in.
 
-The first time it is searched for from what a closed loop reached (:func:`augury.bench.sweep.search`); later repeats only
-look at the neighbourhood of what was found, so that five of them do not take five times as long.
+Short runs say roughly where it is (:func:`augury.bench.sweep.search`); long ones then decide, and only a rate that held for
+long is told.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 STEP = 1.08
 
 
-def follow(holds: Callable[[float], bool], last: float, *, most: int = 4) -> float:
-    """The highest rate that holds near *last*, in steps of 8 %.
+def settle_on(
+    holds: Callable[[float], bool], first: float, *, most: int = 4, lowest: float = 0.5
+) -> float | None:
+    """The highest rate that *holds*, in steps of 8 %, from *first* on.
+
+    Upwards it goes in single steps; downwards in growing ones, then back up in between.
 
     Args:
         holds: Measures a rate; whether it held.
-        last: Where it was found before.
+        first: Where to begin.
         most: Rates to measure at most.
+        lowest: Below this nothing is tried.
 
     Returns:
-        The highest that held; when none of the tried did, the next lower step.
+        The highest that was measured and held; ``None`` when none was.
 
-    >>> follow(lambda rate: rate <= 100, 90)
-    97.2
-    >>> round(follow(lambda rate: rate <= 100, 120), 1)
+    >>> settle_on(lambda rate: rate <= 100, 95)
+    95
+    >>> round(settle_on(lambda rate: rate <= 100, 120), 1)
     95.3
+    >>> settle_on(lambda rate: False, 120)
     """
-    rate = last
-    held = holds(rate)
-    rising = held
-    for _ in range(most - 1):
-        if held != rising:
+    held: float | None = None
+    failed: float | None = None
+    rate, step = first, STEP
+    for _ in range(most):
+        if holds(rate):
+            held = rate
+        else:
+            failed = rate
+        if held is None:
+            rate /= step
+            step *= step
+            if rate < lowest:
+                break
+        elif failed is None:
+            rate *= STEP
+        elif failed <= held * STEP * 1.001:
             break
-        rate = rate * STEP if rising else rate / STEP
-        held = holds(rate)
-    return rate if held else rate / STEP
+        else:
+            rate = math.sqrt(held * failed)
+    return held
 
 
 def seconds(rate: float, *, requests: int, shortest: float, longest: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,13 @@ Server = Mapping[str, Any]
 
 
 def median(values: Sequence[float | None]) -> float:
-    """Middle value of those that are known; the upper one of two.  NaN without any.
+    """Median of those that are known.  NaN without any.
 
-    >>> median([3, 1, 2]), median([])
-    (2, nan)
+    >>> median([3, 1, 2]), median([1.0, 2.0]), median([])
+    (2, 1.5, nan)
     """
-    ordered = sorted(value for value in values if value is not None)
-    return ordered[len(ordered) // 2] if ordered else math.nan
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else math.nan
 
 
 def number(value: float | None) -> str:
@@ -65,7 +66,9 @@ def render(result: Mapping[str, Any], peers: Mapping[str, Peer]) -> str:
             f"{machine['cores']} cores of an {machine['processor']}{extensions}, {machine['memory_gib']} GiB, {machine['system']}, "
             f"Python {machine['python']}, onnxruntime {result['versions'].get('onnxruntime', '?')}; {result['data']}; "
             f"{result['minutes']:.0f} minutes. Medians of {plan['repeats']} repeats (goodput: {plan['goodput_repeats']}), "
-            "the lowest and the highest in brackets."
+            "the lowest and the highest in brackets. Each rate that counts was held for "
+            f"{plan['long'][1]:g} to {plan['long'][2]:g} s, {plan['long'][0]} requests if that lets it. A few answers of each server were read under "
+            "load and held against the tight loop's."
         ),
         "",
         "![Requests and rows per second of Augury and its peers](images/peers.png)",
@@ -83,11 +86,36 @@ def render(result: Mapping[str, Any], peers: Mapping[str, Peer]) -> str:
     ]
     shown = {server["peer"] for work in result["works"] for server in work["servers"]}
     lines += [
-        f"| {peer.title} | {peer.package} {result['versions'].get(name, _NONE)} | {peer.settings} |"
+        f"| {peer.title} | {peer.package} {result['versions'].get(name, _NONE)} | {peer.settings}{_chosen(result, name)} |"
         for name, peer in peers.items()
         if name in shown
     ]
     return "\n".join([*lines, "", END])
+
+
+def _chosen(result: Mapping[str, Any], name: str) -> str:
+    """The setting for each work, with what the others made that were tried."""
+    told: dict[str, list[str]] = {}
+    for work in result["works"]:
+        for one in work["servers"]:
+            if one["peer"] == name and work["name"] != "identity" and one["setting"]:
+                told.setdefault(_tried(one), []).append(work["name"])
+    if not told:
+        return ""
+    return "; " + "; ".join(f"{', '.join(works)}: {said}" for said, works in told.items())
+
+
+def _tried(one: Server) -> str:
+    others = [
+        f"{other['setting']} {number(other['rows_per_s'])}/{number(other['goodput'])}"
+        for other in one["tried"]
+        if other["setting"] != one["setting"]
+    ]
+    own = next((other for other in one["tried"] if other["setting"] == one["setting"]), None)
+    if own is None:
+        return str(one["setting"])
+    numbers = f"{number(own['rows_per_s'])} rows/s, goodput {number(own['goodput'])}"
+    return f"{one['setting']} ({numbers}; tried too: {', '.join(others) or 'nothing'})"
 
 
 def _sorted(work: Mapping[str, Any]) -> list[Server]:
@@ -131,7 +159,9 @@ def _text(work: Mapping[str, Any], peers: Mapping[str, Peer]) -> list[str]:
         (
             f"The tight loop of the same runtime makes {spread(work['limits'])} rows/s ({layouts}). *Rows/s*: 32 clients in a closed loop, "
             f"one text each. *Goodput*: the highest rate with 99 % of all requests inside {slo} ms, Poisson or bursty (gamma, "
-            "CV² = 4) arrivals, in brackets as a part of the tight loop. *At 3×*: what is left of the best goodput at three times that rate."
+            "CV² = 4) arrivals, in brackets as a part of the tight loop. *At 3×*: what is left of the best goodput at three times that rate. "
+            "Bursts, repeats of the goodput and 3× are for Augury, the two best frameworks and the best other service; – was not asked. "
+            f"{_cores(work)}"
         ),
         "",
         (
@@ -154,6 +184,19 @@ def _text(work: Mapping[str, Any], peers: Mapping[str, Peer]) -> list[str]:
             f"| {number(over.get('p99_ms'))} | {number(median(one['cpu_s_per_1000']))} | {_given(one['idle_cores']):.1%} | {number(one['rss_mib'])} |"
         )
     return lines
+
+
+def _cores(work: Mapping[str, Any]) -> str:
+    cores = work.get("cores")
+    if not cores:
+        return ""
+    server = ", ".join(map(str, cores["server"]))
+    load = (
+        f"the generator has {', '.join(map(str, cores['load']))}"
+        if cores["apart"]
+        else "the generator, a process of its own, shares them"
+    )
+    return f"Server on cores {server}; {load}."
 
 
 def _goodput(one: Server, arrivals: str, limit: float) -> str:
@@ -212,6 +255,11 @@ def _ahead(work: Mapping[str, Any], peers: Mapping[str, Peer]) -> list[str]:
                 lines.append(
                     f"- {title}: {own / value(best):.2f} × {peers[best['peer']].title}, the best serving framework here"
                 )
+            service = _best(others, value, lambda one: not peers[one["peer"]].framework)
+            if service is not None and value(service) > 0:
+                lines.append(
+                    f"- {title}: {own / value(service):.2f} × {peers[service['peer']].title}, the best service without a framework"
+                )
         better = sorted(
             (one for one in others if _is_better(value(one), own, more)), key=value, reverse=more
         )
@@ -227,6 +275,12 @@ def _ahead(work: Mapping[str, Any], peers: Mapping[str, Peer]) -> list[str]:
         if math.isfinite(rate):
             unit = measures[0][0]
             lines.append(f"- {unit}: {median(ours['rows_per_s']) / rate:.2f} × {peers[name].title}")
+    seed, quantised = (_rate({**work, "servers": others}, one) for one in ("seed", "seed_int8"))
+    if math.isfinite(seed) and math.isfinite(quantised):
+        lines.append(
+            f"- Of that, {quantised / seed:.2f} × is the INT8 file and ONNX Runtime in TorchScript's place (FP32) alone; the seed's "
+            f"design with them is {median(ours['rows_per_s']) / quantised:.2f} × behind"
+        )
     lines += ahead or ["- No peer is ahead in any column."]
     return lines
 
@@ -260,6 +314,10 @@ def _incidents(work: Mapping[str, Any], peers: Mapping[str, Peer]) -> list[str]:
         refused = median(one["refused"])
         if refused >= 0.01 and not one["reason"]:
             lines.append(f"- {title} refused {refused:.0%} of the requests of the closed loop.")
+        if one["waiting"]:
+            lines.append(
+                f"- {title} was started anew before the open loop, with the deadline or with {one['waiting']} requests that may wait."
+            )
         if one["restarts"]:
             lines.append(
                 f"- {title} no longer answered and was started anew, {one['restarts']} times."

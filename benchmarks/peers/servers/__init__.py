@@ -10,7 +10,7 @@ from importlib import import_module
 from benchmarks.peers.peer import Peer
 
 NAMES = (
-    "augury", "bare", "triton", "fastapi_onnx", "mlserver", "litserve", "bentoml", "torchserve", "ray", "seed",
+    "augury", "bare", "triton", "fastapi_onnx", "mlserver", "litserve", "bentoml", "torchserve", "ray", "seed", "seed_int8",
 )  # fmt: skip
 
 

@@ -147,7 +147,30 @@ def test_pictures(cli: RunCli, models: Path, tmp_path: Path) -> None:
     assert "ends neither in .svg nor in .html" in run.errors
     run = tune(cli, models, "--plot", tmp_path / "gone/p.svg")
     assert run.code == 2
-    assert "no folder" in run.errors
+    assert "No such file or directory" in run.errors
+    (tmp_path / "folder.svg").mkdir()
+    run = tune(cli, models, "--plot", tmp_path / "folder.svg")
+    assert run.code == 2
+    assert "measured" not in run.err
+
+
+def test_a_picture_that_cannot_be_written_is_told_first(
+    cli: RunCli, models: Path, tmp_path: Path
+) -> None:
+    """Not after a minute of measuring; and a file that is there is not emptied by looking."""
+    kept = tmp_path / "old.svg"
+    kept.write_text("old", encoding="utf-8")
+    run = tune(cli, models, "--plot", tmp_path / ("long" * 100 + ".svg"))
+    assert run.code == 2
+    assert "File name too long" in run.errors
+    tune(cli, models, "--plot", kept, slo="soon")
+    assert kept.read_text(encoding="utf-8") == "old"
+
+
+def test_a_plain_number_is_asked_about(cli: RunCli, models: Path) -> None:
+    """--slo 50 means fifty seconds, which is rarely what was meant."""
+    assert "--slo 50 is 50 seconds; did you mean 50ms?" in tune(cli, models, slo="50").err
+    assert "did you mean" not in tune(cli, models, slo="50s").err
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,37 @@
-"""Finding the highest rate that holds, again."""
+"""Finding the highest rate that holds, for long."""
 
 from __future__ import annotations
 
 import pytest
-from benchmarks.peers.search import STEP, follow, seconds
+from benchmarks.peers.search import STEP, seconds, settle_on
 
 
-@pytest.mark.parametrize("last", [70.0, 90.0, 99.9, 101.0, 120.0])
-def test_a_later_search_ends_within_a_step_below_the_truth(last: float) -> None:
-    """From any place nearby, what is answered holds, and the next step would not."""
-    found = follow(lambda rate: rate <= 100, last, most=8)
+@pytest.mark.parametrize("first", [50.0, 70.0, 90.0, 99.9, 101.0, 120.0, 180.0])
+def test_it_ends_within_a_step_below_the_truth(first: float) -> None:
+    """From any place nearby, what is answered holds, was measured, and the next step would not."""
+    asked: list[float] = []
 
-    assert found <= 100 < found * STEP
+    def holds(rate: float) -> bool:
+        asked.append(rate)
+        return rate <= 100
+
+    found = settle_on(holds, first, most=12)
+
+    assert found in asked
+    assert found is not None
+    assert found <= 100 < found * STEP * 1.001
 
 
-def test_a_later_search_measures_a_bounded_number_of_rates() -> None:
-    """A server that never holds, or always does, costs no more than four runs."""
-    for answer in (True, False):
+def test_only_what_was_measured_is_told() -> None:
+    """When nothing held there is no rate, not the next lower one; and the number of runs is bounded."""
+    for answer, wanted in ((True, 100 * STEP**3), (False, None)):
         asked: list[float] = []
 
         def holds(rate: float, answer: bool = answer, asked: list[float] = asked) -> bool:
             asked.append(rate)
             return answer
 
-        follow(holds, 100)
-
+        assert settle_on(holds, 100) == (None if wanted is None else pytest.approx(wanted))
         assert len(asked) == 4
 
 

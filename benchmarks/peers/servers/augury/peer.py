@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.peer import Peer, Start
+from benchmarks.peers.setting import Setting
 from benchmarks.peers.works import Work
 
 
 @dataclass(frozen=True)
 class Augury(Peer):
-    """``augury serve`` as it comes, without the prediction cache: every text is computed."""
+    """``augury serve`` as it comes, but the packages say ``[cache] enabled = false``: the peers have no cache, and every row is computed."""
 
     def command(self, start: Start) -> list[str]:
         return [
@@ -24,7 +25,6 @@ class Augury(Peer):
 
     def environment(self, start: Start) -> dict[str, str]:
         return {
-            "AUGURY_CACHE_BYTES": "0",
             "AUGURY_DRAIN_GRACE_S": "0",
             "AUGURY_LOG_LEVEL": "warning",
         }
@@ -45,4 +45,7 @@ class Augury(Peer):
         ]
 
 
-PEER = Augury("augury", "**Augury**", "augury", "as it comes, prediction cache off")
+PEER = Augury(
+    "augury", "**Augury**", "augury", "as it comes, `[cache] enabled = false`",
+    tried=(Setting("as it comes"),),
+)  # fmt: skip

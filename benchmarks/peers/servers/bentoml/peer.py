@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.peers.peer import Peer, Start
+from benchmarks.peers.setting import Setting
 from benchmarks.peers.works import Work
 
 
@@ -39,5 +40,10 @@ class BentoML(Peer):
 
 PEER = BentoML(
     "bentoml", "BentoML", "bentoml",
-    "1 worker of 2 threads, `batchable`, `max_batch_size` 16 (RoBERTa, mixed: 8), `max_latency_ms` the deadline", framework=True,
+    "`batchable`, `max_batch_size` 16 (RoBERTa, mixed: 8), `max_latency_ms` the deadline in the open loop, 60 s in the closed one",
+    tried=(
+        Setting("1 worker of 2 threads"),
+        Setting("2 workers of 1 thread", 2, 1),
+    ),
+    framework=True, refuses=True,
 )  # fmt: skip

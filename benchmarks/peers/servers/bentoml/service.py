@@ -4,8 +4,9 @@ Settings and why:
 
 - ``batchable`` with ``max_batch_size`` and ``max_latency_ms``, the input a list:
   https://docs.bentoml.com/en/latest/get-started/adaptive-batching.html
-- ``max_latency_ms`` is the deadline of the workload: BentoML refuses (503) what it expects to be later.
-- ``workers``: one process with all threads; a worker of its own has a batching queue of its own:
+- ``max_latency_ms`` is the deadline of the workload in the open loop: BentoML refuses (503) what it expects to be later.
+  In the closed loop nothing is late, and it is a minute.
+- ``workers``: the best of those that were tried (``setting.json``); each worker has a batching queue of its own:
   https://docs.bentoml.com/en/latest/build-with-bentoml/parallelize-requests.html
 - Access logs and metrics are off; usage tracking is off in the environment.
 """
@@ -17,7 +18,7 @@ from typing import Any
 
 import bentoml
 import numpy as np
-from classifier import Classifier, read_work
+from classifier import Classifier, read_options, read_work
 
 WORK = read_work()
 WORKERS, THREADS = int(os.environ["PEER_WORKERS"]), int(os.environ["PEER_THREADS"])
@@ -35,7 +36,7 @@ class Peer:
 
     @bentoml.api(
         route="/predict", batchable=True, max_batch_size=max(2, WORK["max_rows"]),
-        max_latency_ms=WORK["slo_ms"],
+        max_latency_ms=read_options()["slo_ms"] or 60_000,
     )  # fmt: skip
     def predict(self, texts: list[str]) -> list[dict[str, Any]]:
         """One answer for each text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.peers.peer import Peer
+from benchmarks.peers.setting import Setting
 from benchmarks.peers.works import Work
 
 
@@ -18,5 +19,11 @@ class LitServe(Peer):
 
 PEER = LitServe(
     "litserve", "LitServe", "litserve",
-    "2 workers of 1 thread, `max_batch_size` 16 (RoBERTa, mixed: 8), `batch_timeout` 5 ms", layout=(2, 1), framework=True,
+    "`max_batch_size` 16 (RoBERTa, mixed: 8), nothing is refused",
+    tried=(
+        Setting("2 workers of 1 thread, `batch_timeout` 5 ms", 2, 1),
+        Setting("1 worker of 2 threads, `batch_timeout` 5 ms"),
+        Setting("1 worker of 2 threads, `batch_timeout` 20 ms", options={"delay_ms": 20}),
+    ),
+    framework=True,
 )  # fmt: skip

@@ -4,7 +4,7 @@ Settings and why:
 
 - ``max_batch_size`` with a ``batch_timeout`` above 0; at 0 an idle worker spins:
   https://lightning.ai/docs/litserve/features/batching
-- ``workers_per_device``: two workers of one thread each, so that one tokenises while the other computes:
+- ``workers_per_device`` and ``batch_timeout``: the best of those that were tried (``setting.json``):
   https://lightning.ai/docs/litserve/features/multiple-gpus (for devices and workers)
 - One API server: it shares the cores with the workers.
 - ``request`` has no annotation: LitServe would take it for the body's schema, and refuse the body.
@@ -16,7 +16,7 @@ from typing import Any
 
 import litserve as ls
 import numpy as np
-from classifier import Classifier, read_work
+from classifier import Classifier, read_options, read_work
 
 WORK = read_work()
 WORKERS, THREADS = int(os.environ["PEER_WORKERS"]), int(os.environ["PEER_THREADS"])
@@ -62,7 +62,9 @@ class Identity(ls.LitAPI):
 
 if __name__ == "__main__":
     if WORK["kind"] == "text":
-        api: ls.LitAPI = Sentiment(max_batch_size=WORK["max_rows"], batch_timeout=0.005)
+        api: ls.LitAPI = Sentiment(
+            max_batch_size=WORK["max_rows"], batch_timeout=read_options()["delay_ms"] / 1000
+        )
     else:
         api = Identity()
     server = ls.LitServer(api, accelerator="cpu", workers_per_device=WORKERS, timeout=60)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.peers.peer import Peer, Start, oip_answer, oip_body
+from benchmarks.peers.setting import Setting
 from benchmarks.peers.works import Work
 
 
@@ -24,7 +25,7 @@ class MLServer(Peer):
                     "http_port": start.port,
                     "grpc_port": start.port + 1,
                     "metrics_port": start.port + 2,
-                    "parallel_workers": 0,
+                    "parallel_workers": start.options.get("parallel", 0),
                     "debug": False,
                     "use_structured_logging": False,
                 }
@@ -35,7 +36,10 @@ class MLServer(Peer):
             "implementation": "runtime.Identity" if identity else "runtime.Sentiment",
         }
         if not identity:
-            settings |= {"max_batch_size": start.work.max_rows, "max_batch_time": 0.005}
+            settings |= {
+                "max_batch_size": start.work.max_rows,
+                "max_batch_time": start.options["delay_ms"] / 1000,
+            }
         (start.folder / "model-settings.json").write_text(json.dumps(settings))
         return [str(start.python), "-m", "mlserver.cli.main", "start", str(start.folder)]
 
@@ -55,5 +59,12 @@ class MLServer(Peer):
 
 PEER = MLServer(
     "mlserver", "MLServer", "mlserver",
-    "`parallel_workers` 0, 2 threads, `max_batch_size` 16 (RoBERTa, mixed: 8), `max_batch_time` 5 ms", framework=True,
+    "`max_batch_size` 16 (RoBERTa, mixed: 8), `max_batch_time` 5 ms, nothing is refused",
+    tried=(
+        Setting("`parallel_workers` 0, 2 threads", options={"thread": True}),
+        Setting("`parallel_workers` 0, 2 threads, computed on its loop"),
+        Setting("`parallel_workers` 1, 2 threads", 1, 2, {"parallel": 1, "thread": True}),
+        Setting("`parallel_workers` 2, 1 thread each", 2, 1, {"parallel": 2, "thread": True}),
+    ),
+    framework=True,
 )  # fmt: skip

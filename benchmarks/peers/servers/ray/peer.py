@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.peers.peer import Peer, Start
+from benchmarks.peers.setting import Setting
 from benchmarks.peers.works import Work
 
 
@@ -27,6 +28,11 @@ class RayServe(Peer):
 
 PEER = RayServe(
     "ray", "Ray Serve", "ray",
-    "1 replica of 2 threads, `serve.batch` of 16 (RoBERTa, mixed: 8), 5 ms, `RAY_SERVE_THROUGHPUT_OPTIMIZED`",
-    start_s=180, framework=True,
+    "`serve.batch` of 16 (RoBERTa, mixed: 8), `RAY_SERVE_THROUGHPUT_OPTIMIZED`, `max_queued_requests` in the open loop",
+    tried=(
+        Setting("1 replica of 2 threads, 5 ms"),
+        Setting("2 replicas of 1 thread, 5 ms", 2, 1),
+        Setting("1 replica of 2 threads, 20 ms", options={"delay_ms": 20}),
+    ),
+    start_s=180, framework=True, refuses=True,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.peers.peer import Peer
+from benchmarks.peers.setting import Setting
 from benchmarks.peers.works import Work
 
 
@@ -18,5 +19,6 @@ class Seed(Peer):
 
 PEER = Seed(
     "seed", "seed's design", "torch",
-    "FastAPI, TorchScript FP32, synchronous predict in an `async def` route, 2 threads, no batches",
+    "FastAPI, TorchScript FP32, synchronous predict in an `async def` route, no batches",
+    tried=(Setting("1 process of 2 threads"), Setting("1 process of 1 thread", 1, 1)),
 )  # fmt: skip

@@ -5,7 +5,7 @@ Settings (written by the runner into ``config.properties`` and the archive's ``m
 - ``batchSize`` and ``maxBatchDelay`` 5 ms: https://pytorch.org/serve/batch_inference_with_ts.html
 - Workers x threads stay within the cores: https://pytorch.org/serve/performance_guide.html
 - The same ONNX file as the others', which the performance guide advises for CPUs, too.
-- ``job_queue_size`` 1000 instead of 100, so that bursts are not refused.
+- ``job_queue_size`` 1000 instead of 100 in the closed loop; in the open loop as many as can be answered in time.
 """
 
 from __future__ import annotations

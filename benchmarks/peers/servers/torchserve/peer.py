@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 
 from benchmarks.peers.peer import Peer, Start
+from benchmarks.peers.setting import Setting
 from benchmarks.peers.works import Work
 
 
@@ -18,15 +19,15 @@ class TorchServe(Peer):
         batched = start.work.kind == "text"
         (start.folder / "model-config.yaml").write_text(
             f"minWorkers: {start.workers}\nmaxWorkers: {start.workers}\n"
-            f"batchSize: {start.work.max_rows if batched else 1}\nmaxBatchDelay: {5 if batched else 1}\n"
-            "responseTimeout: 60\njobQueueSize: 1000\n"
+            f"batchSize: {start.work.max_rows if batched else 1}\nmaxBatchDelay: {start.options['delay_ms'] if batched else 1}\n"
+            f"responseTimeout: 60\njobQueueSize: {start.waiting or 1000}\n"
         )
         # metrics_mode log and OFF levels: a line for each request is work that nobody reads here.
         (start.folder / "config.properties").write_text(
             f"inference_address=http://127.0.0.1:{start.port}\n"
             f"management_address=http://127.0.0.1:{start.port + 1}\n"
             f"metrics_address=http://127.0.0.1:{start.port + 2}\n"
-            "default_workers_per_model=1\njob_queue_size=1000\ndisable_system_metrics=true\n"
+            f"default_workers_per_model=1\njob_queue_size={start.waiting or 1000}\ndisable_system_metrics=true\n"
         )
         (start.folder / "log4j2.xml").write_text(
             '<?xml version="1.0" encoding="UTF-8"?><Configuration><Loggers>'
@@ -64,6 +65,11 @@ class TorchServe(Peer):
 
 PEER = TorchServe(
     "torchserve", "TorchServe", "torchserve",
-    "2 workers of 1 thread, the same ONNX file, `batchSize` 16 (RoBERTa, mixed: 8), `maxBatchDelay` 5 ms",
-    layout=(2, 1), start_s=180, framework=True,
+    "the same ONNX file, `batchSize` 16 (RoBERTa, mixed: 8), `jobQueueSize` bounded in the open loop",
+    tried=(
+        Setting("2 workers of 1 thread, `maxBatchDelay` 5 ms", 2, 1),
+        Setting("1 worker of 2 threads, `maxBatchDelay` 5 ms"),
+        Setting("2 workers of 1 thread, `maxBatchDelay` 20 ms", 2, 1, {"delay_ms": 20}),
+    ),
+    start_s=180, framework=True, refuses=True,
 )  # fmt: skip

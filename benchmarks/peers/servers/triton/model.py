@@ -5,7 +5,8 @@ on the path first (numpy below 2 among them: the backend is built against 1.x).
 
 Settings (written by the runner into ``config.pbtxt``) and why:
 
-- ``dynamic_batching`` with ``max_queue_delay_microseconds`` 5000:
+- ``dynamic_batching`` with ``max_queue_delay_microseconds``, the best of those that were tried (``setting.json``), and in the
+  open loop ``default_queue_policy``, which refuses what waited too long:
   https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/batcher.html
 - ``instance_group``: https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/optimization.html
 - The identity model is not batched (``max_batch_size: 0``), which is its quickest way here.

@@ -7,7 +7,8 @@ import shutil
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.peers.peer import SERVERS, Peer, Start, oip_answer, oip_body
+from benchmarks.peers.peer import SERVERS, WAITING_PART, Peer, Start, oip_answer, oip_body
+from benchmarks.peers.setting import Setting
 from benchmarks.peers.works import Work
 
 _TEXT = """name: "peer"
@@ -18,8 +19,16 @@ output [
   {{ name: "label" data_type: TYPE_STRING dims: [ 1 ] }},
   {{ name: "scores" data_type: TYPE_FP32 dims: [ 3 ] }}
 ]
-dynamic_batching {{ max_queue_delay_microseconds: 5000 }}
+dynamic_batching {{
+  max_queue_delay_microseconds: {delay_us}
+{queue}}}
 instance_group [ {{ kind: KIND_CPU count: {workers} }} ]
+"""
+_QUEUE = """  default_queue_policy {{
+    timeout_action: REJECT
+    default_timeout_microseconds: {timeout_us}
+    max_queue_size: {waiting}
+  }}
 """
 _IDENTITY = """name: "peer"
 backend: "python"
@@ -47,7 +56,14 @@ class Triton(Peer):
         shutil.copyfile(self.folder / "model.py", model / "1" / "model.py")
         text = start.work.kind == "text"
         (model / "config.pbtxt").write_text(
-            _TEXT.format(rows=start.work.max_rows, workers=start.workers) if text else _IDENTITY
+            _TEXT.format(
+                rows=start.work.max_rows,
+                workers=start.workers,
+                delay_us=round(1000 * start.options["delay_ms"]),
+                queue=_queue(start),
+            )
+            if text
+            else _IDENTITY
         )
         # Eight threads, its default, take turns on the one core that the identity model has.
         threads = [] if text else ["--http-thread-count", "1"]
@@ -79,8 +95,21 @@ class Triton(Peer):
         return oip_answer(work, body)
 
 
+def _queue(start: Start) -> str:
+    if start.slo_s is None:
+        return ""
+    timeout_us = round(WAITING_PART * start.slo_s * 1e6)
+    return _QUEUE.format(timeout_us=timeout_us, waiting=start.waiting)
+
+
 PEER = Triton(
     "triton", "Triton 2.51", "nvidia-pytriton",
-    "Python backend, 2 instances of 1 thread, `dynamic_batching` up to 16 (RoBERTa, mixed: 8), 5 ms",
-    layout=(2, 1), framework=True,
+    "Python backend, `dynamic_batching` up to 16 (RoBERTa, mixed: 8); in the open loop `default_queue_policy` refuses what waited "
+    "for 0.7 of the deadline, and bounds `max_queue_size`",
+    tried=(
+        Setting("2 instances of 1 thread, 5 ms", 2, 1),
+        Setting("1 instance of 2 threads, 5 ms"),
+        Setting("2 instances of 1 thread, no delay", 2, 1, {"delay_ms": 0}),
+    ),
+    framework=True, refuses=True,
 )  # fmt: skip

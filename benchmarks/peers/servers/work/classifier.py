@@ -23,6 +23,12 @@ def read_work() -> dict[str, Any]:
     return work
 
 
+def read_options() -> dict[str, Any]:
+    """How the server is set: ``delay_ms``, ``slo_ms`` (``None``: nothing is late), ``waiting`` (0: any number), and its own."""
+    options: dict[str, Any] = json.loads(os.environ["PEER_OPTIONS"])
+    return options
+
+
 class Classifier:
     """Tokenizer and session of one model.
 

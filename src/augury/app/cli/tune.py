@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from augury.app.cli.bench.options import unit_hint
 from augury.app.cli.terminal import (
     Bar,
     InputFormat,
@@ -123,13 +124,17 @@ def tune(
     Example: `augury tune tweet-sentiment --slo 50ms --data tweets.tsv --text-column 3`
     """
     slo_s = _seconds(slo, "--slo", _SLO_S)
+    if hint := unit_hint("--slo", slo):
+        tell(hint)
     budget_s = _seconds(budget, "--budget", _BUDGET_S)
     if plot is not None and plot.suffix.lower() not in (".svg", ".html"):
         raise typer.BadParameter(
             f"{str(plot)!r} ends neither in .svg nor in .html", param_hint="--plot"
         )
-    if plot is not None and not plot.parent.is_dir():
-        raise typer.BadParameter(f"no folder {str(plot.parent)!r}", param_hint="--plot")
+    if plot is not None:
+        _check_plot(plot)
+    if hint := unit_hint("--slo", slo):
+        tell(hint)
     quiet_logs()
     from augury.app.local.rows import WrongColumns
     from augury.app.local.selection import select_package
@@ -210,6 +215,20 @@ def _seconds(text: str, option: str, bounds: tuple[float, float]) -> float:
             f"{text[:40]!r} is not between {low:g} s and {high:g} s", param_hint=option
         )
     return seconds
+
+
+def _check_plot(file: Path) -> None:
+    """Refuse before a minute is spent on measuring; a file that is there stays as it is."""
+    try:
+        there = file.exists()
+        with file.open("ab"):
+            pass
+        if not there:
+            file.unlink()
+    except OSError as error:
+        raise typer.BadParameter(
+            f"cannot write {str(file)!r}: {error.strerror}", param_hint="--plot"
+        ) from None
 
 
 def _check_writable(package: ModelPackage, *, named: bool) -> None:

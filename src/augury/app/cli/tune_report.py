@@ -96,8 +96,16 @@ def tuning_cells(tuning: Tuning, point: Point) -> list[str]:
         told(point.p99_s),
         told(point.latency_s),
         f"{point.memory_bytes / 2**20:,.0f} MiB",
-        "failed" if point.failed else "yes" if point.fits(tuning.plan.slo_s) else "no",
+        _verdict(point, tuning.plan.slo_s),
     ]
+
+
+def _verdict(point: Point, slo_s: float) -> str:
+    if point.failed:
+        return "failed"
+    if point.fits(slo_s):
+        return "yes"
+    return f"of {count(point.batches, 'batch')}" if point.promises(slo_s) else "no"
 
 
 def _curve(tuning: Tuning) -> list[str]:
@@ -114,7 +122,8 @@ def _curve(tuning: Tuning) -> list[str]:
     for point in own:
         eighths = max(1, round(point.rows_per_s / most * _BAR_CELLS * 8))
         bar = "█" * (eighths // 8) + (" ▏▎▍▌▋▊▉"[eighths % 8] if eighths % 8 else "")
-        late = "" if point.fits(tuning.plan.slo_s) else "  late" if not point.failed else "  failed"
+        verdict = _verdict(point, tuning.plan.slo_s)
+        late = "" if verdict == "yes" else "  late" if verdict == "no" else f"  {verdict}"
         colour = "green" if point == tuning.chosen else "cyan" if not late else "red"
         lines.append(
             f"{point.rows:>6} [{colour}]{bar:<{_BAR_CELLS}}[/] {point.rows_per_s:>10,.0f}  "
@@ -163,12 +172,18 @@ def tuning_notes(tuning: Tuning) -> list[str]:
 def nothing_fits(tuning: Tuning) -> str:
     """What is told when nothing was chosen."""
     from augury.app.local.tuning.chart import told
-    from augury.app.local.tuning.plan import fastest
+    from augury.app.local.tuning.plan import LEAST_BATCHES, fastest
 
     slo = told(tuning.plan.slo_s)
     quickest = fastest(tuning.points)
     if quickest is None:
         return f"nothing fits {slo}: batches of every setting failed"
+    if few := [point for point in tuning.points if point.promises(tuning.plan.slo_s)]:
+        most = max(point.batches for point in few)
+        return (
+            f"nothing is known to fit {slo}: {LEAST_BATCHES} batches of a setting are needed to tell, and the budget of "
+            f"{tuning.plan.budget_s:g} s was enough for {most}; give more with --budget"
+        )
     return (
         f"nothing fits {slo}; the fastest is {quickest.layout} threads with "
         f"{count(quickest.rows, 'row')} a batch: 2 × p99 is {told(quickest.latency_s)}"

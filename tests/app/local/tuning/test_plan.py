@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from augury.app.local.tuning.plan import (
+    LEAST_BATCHES,
     MAX_COUNT,
     Layout,
     Point,
@@ -96,6 +97,18 @@ def test_what_fails_is_not_chosen() -> None:
 
     assert choose(points, 1.0) is None
     assert fastest(points) is None
+
+
+def test_a_handful_of_batches_proves_nothing() -> None:
+    """The p99 of one batch is that batch: such a point is not chosen, but it is looked at once more."""
+    few = point((2, 1), 8, 1000, 5, batches=LEAST_BATCHES - 1)
+    enough = point((2, 1), 4, 900, 5, batches=LEAST_BATCHES)
+
+    assert choose([few], 0.05) is None
+    assert few.promises(0.05)
+    assert choose([few, enough], 0.05) == enough
+    assert few in finalists([few, enough], 0.05)
+    assert finalists([few], 0.05) == [few]
 
 
 def test_ties_take_fewer_threads_then_less_memory_then_larger_batches() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from augury.app.local.tuning.plan import Layout, Point
+from augury.app.build import SWITCH_INTERVAL_S
+from augury.app.local.tuning.plan import LEAST_BATCHES, Layout, Point
 from augury.app.local.tuning.sample import Sample, read_examples, read_file
 from augury.app.local.tuning.sweep import Plan, Sweep, Tuning, plan_sweep
 from augury.app.local.tuning.trial import MAX_BATCHES, Loop, Others, Tally, Trial, resident_bytes
@@ -173,16 +174,38 @@ def test_ctrl_c_before_anything_is_known(tmp_path: Path) -> None:
 
 
 def test_the_process_is_as_it_was(tmp_path: Path) -> None:
-    """Threads' turns are set as in the server while measuring, and back afterwards."""
-    before_s = sys.getswitchinterval()
+    """Threads' turns are set as in the server while measuring, and back afterwards, whatever they were."""
+    # Not what this process has: a server that ran in it before leaves its own.
+    before_s = 2 * SWITCH_INTERVAL_S
     seen: list[float] = []
     plan = small_plan(package(write_identity(tmp_path)), budget_s=0.1)
-    Sweep(
-        plan, read_examples, lambda _: seen.append(sys.getswitchinterval()), lambda *_: None
-    ).run()
+    found_s = sys.getswitchinterval()
+    sys.setswitchinterval(before_s)
+    try:
+        Sweep(
+            plan, read_examples, lambda _: seen.append(sys.getswitchinterval()), lambda *_: None
+        ).run()
+        after_s = sys.getswitchinterval()
+    finally:
+        sys.setswitchinterval(found_s)
 
-    assert sys.getswitchinterval() == before_s
-    assert max(seen) < before_s
+    assert after_s == pytest.approx(before_s)
+    assert seen == pytest.approx([SWITCH_INTERVAL_S] * len(seen))
+
+
+def test_a_slow_model_is_looked_at_for_longer(tmp_path: Path) -> None:
+    """As long as it takes for enough batches to judge by, and as the budget lasts."""
+    trial = Trial(package(write_slow(tmp_path)), Layout(2, 1))
+    batches = read_examples(trial.servable).batches(1, 64)
+    patient, hasty = Tally(Layout(2, 1), 1), Tally(Layout(2, 1), 1)
+    trial.measure(hasty, batches, 0.0)
+    trial.measure(patient, batches, 0.0, 60.0)
+
+    assert hasty.point().batches == 2
+    assert patient.point().batches >= LEAST_BATCHES
+    trial.measure(hasty, batches, 0.0, 0.0)
+    assert hasty.point().batches == 4
+    trial.close()
 
 
 def test_instances_compute_at_once(tmp_path: Path) -> None:

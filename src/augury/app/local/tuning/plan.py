@@ -16,6 +16,8 @@ WAIT_FACTOR: Final = 2.0
 # Rates that differ by less are the same: a shared machine is not steadier, and a server saves more than
 # that by larger batches, since it pays for each what a tight loop does not (docs/decisions/0006-instances.md).
 TIE: Final = 0.08
+# Of fewer batches the p99 is the longest of a handful, which says nothing of the hundredth answer.
+LEAST_BATCHES: Final = 20
 # What `[instances]` allows; more cores than that are shared by what is allowed.
 MAX_COUNT: Final = 256
 
@@ -72,9 +74,13 @@ class Point:
         """What an answer takes at worst, in 99 of 100 cases: one batch under way, then its own."""
         return WAIT_FACTOR * self.p99_s
 
-    def fits(self, slo_s: float) -> bool:
-        """Whether answers come within *slo_s*, and no batch failed."""
+    def promises(self, slo_s: float) -> bool:
+        """Whether answers came within *slo_s*, of however few batches, and none failed."""
         return not self.failed and self.batches > 0 and self.latency_s <= slo_s
+
+    def fits(self, slo_s: float) -> bool:
+        """Whether answers come within *slo_s*, as enough batches have shown, and none failed."""
+        return self.batches >= LEAST_BATCHES and self.promises(slo_s)
 
 
 def plan_layouts(cores: int, current: Layout) -> list[Layout]:
@@ -174,7 +180,7 @@ def finalists(points: Sequence[Point], slo_s: float, limit: int = 4) -> list[Poi
         ]
         return sorted(hopeful, key=lambda point: point.latency_s)[:limit]
     bar = 0.9 * max(fitting)
-    near = [point for point in points if point.fits(1.2 * slo_s) and point.rows_per_s >= bar]
+    near = [point for point in points if point.promises(1.2 * slo_s) and point.rows_per_s >= bar]
     return sorted(near, key=lambda point: -point.rows_per_s)[:limit]
 
 

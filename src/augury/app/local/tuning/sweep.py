@@ -244,8 +244,10 @@ class Sweep:
     def _look(self, trial: Trial, layout: Layout, rows: int, seconds: float) -> Point:
         assert self._sample is not None  # noqa: S101 - read before anything is measured
         tally = self._tallies.setdefault((layout, rows), Tally(layout, rows))
-        window = self._plan.package.manifest.batching.window
-        trial.measure(tally, self._sample.batches(rows, window), seconds)
+        window = self._plan.package.manifest.batching.window_of(rows)
+        # A slow model is looked at for longer, as long as the budget lasts.
+        most_s = max(seconds, self._until_s - time.monotonic())
+        trial.measure(tally, self._sample.batches(rows, window), seconds, most_s)
         return tally.point()
 
     @contextmanager

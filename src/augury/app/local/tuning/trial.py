@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from augury.app.local.tuning.plan import Layout, Point
+from augury.app.local.tuning.plan import LEAST_BATCHES, Layout, Point
 from augury.batching.merge import merge_columns
 from augury.core.clock import SystemClock
 from augury.core.errors import AuguryError
@@ -114,16 +114,25 @@ class Trial:
         """Unload it."""
         asyncio.run(self.servable.close())
 
-    def measure(self, tally: Tally, batches: Sequence[Sequence[Columns]], seconds: float) -> None:
+    def measure(
+        self,
+        tally: Tally,
+        batches: Sequence[Sequence[Columns]],
+        seconds: float,
+        most_s: float | None = None,
+    ) -> None:
         """Compute *batches* again and again, in all instances, and add what it takes to *tally*.
 
-        Lasts *seconds* and one batch.
+        Lasts *seconds* and one batch, or longer, until *tally* has enough batches to judge by, but at most *most_s*
+        (left out: *seconds*).
 
         Raises:
             KeyboardInterrupt: Ctrl-C; the threads have ended, and *tally* knows nothing of this look.
         """
         stop = threading.Event()
         begin = threading.Barrier(self._layout.count)
+        wanted = max(0, LEAST_BATCHES - len(tally.times_s)) if most_s is not None else 0
+        least = -(-wanted // self._layout.count)
         loops = [Loop() for _ in range(self._layout.count)]
         threads = [
             threading.Thread(
@@ -132,7 +141,8 @@ class Trial:
                     loop,
                     batches,
                     number * len(batches) // len(loops),
-                    (begin, stop, seconds),
+                    (begin, stop),
+                    (seconds, max(seconds, most_s or 0.0), least),
                 ),
                 name=f"augury-tune-{number}",
                 daemon=True,
@@ -158,9 +168,11 @@ class Trial:
         loop: Loop,
         batches: Sequence[Sequence[Columns]],
         first: int,
-        bounds: tuple[threading.Barrier, threading.Event, float],
+        signals: tuple[threading.Barrier, threading.Event],
+        bounds: tuple[float, float, int],
     ) -> None:
-        begin, stop, seconds = bounds
+        begin, stop = signals
+        seconds, most_s, least = bounds
         # The first batch of a size allocates what the next ones use again.
         with suppress(Exception):
             self._run(batches[first])
@@ -170,7 +182,7 @@ class Trial:
             return
         most = max(1, MAX_BATCHES // self._layout.count)
         started_s = now_s = time.perf_counter()
-        until_s = started_s + seconds
+        until_s, at_last_s = started_s + seconds, started_s + most_s
         place = first
         while len(loop.times_s) + loop.failed < most and not stop.is_set():
             batch_s = now_s
@@ -184,7 +196,8 @@ class Trial:
             else:
                 now_s = time.perf_counter()
                 loop.times_s.append(now_s - batch_s)
-            if now_s >= until_s:
+            enough = len(loop.times_s) + loop.failed >= least
+            if now_s >= (until_s if enough else at_last_s):
                 break
             place = (place + 1) % len(batches)
         loop.seconds = now_s - started_s
