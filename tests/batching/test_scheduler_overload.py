@@ -60,6 +60,22 @@ async def test_what_cannot_be_in_time_is_refused_at_once() -> None:
     assert scheduler.journal.totals().shed == {"admission": 2}
 
 
+async def test_who_comes_too_late_is_turned_away_before_anything_is_done() -> None:
+    """Even the shortest row could not be in time; with more patience, or while nothing waits, it may be."""
+    gate, clock = Gate(), ManualClock(100.0)
+    async with started(gate, cost=known_cost(), clock=clock) as scheduler:
+        scheduler.turn_away(100.15, Priority.NORMAL)
+        scheduler.submit([work(0)])
+        await gate.running()
+        scheduler.submit([work(n, deadline_s=110.0) for n in range(1, 11)])
+        with pytest.raises(Overloaded, match="10 rows wait for model/1"):
+            scheduler.turn_away(100.15, Priority.LOW)
+        scheduler.turn_away(115.0, Priority.LOW)
+        scheduler.turn_away(None, Priority.LOW)
+        gate.open.set()
+    assert scheduler.journal.totals().shed == {"admission": 1}
+
+
 async def test_a_request_of_which_nothing_can_be_in_time_is_soon_refused() -> None:
     """A few of its pieces are asked for, and the others are not."""
 

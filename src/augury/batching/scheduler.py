@@ -178,6 +178,18 @@ class Scheduler:
             # For quick models, too: one of their batches may hang. A look in 20 ms is all that it costs.
             self._watch.begin(self._loop)
 
+    def turn_away(self, deadline_s: float | None, priority: int) -> None:
+        """Refuse who cannot be in time, whatever they bring; for before the steps before the model.
+
+        Raises:
+            Overloaded: They cannot be in time.
+        """
+        if deadline_s is None or not (self._queue or self._free_at_s):
+            return
+        now_s = self._clock.monotonic()
+        with self._changed:
+            self._room.turn_away(deadline_s, priority, self._load(now_s), now_s)
+
     def try_inline(
         self, columns: Columns, rows: int, deadline_s: float | None = None
     ) -> WorkResult | None:

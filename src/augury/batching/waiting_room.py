@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from augury.batching.cost import CostModel
 from augury.batching.execution import Ledger, too_late
 from augury.batching.lag import LoopLag
-from augury.batching.policies.base import BatchDone, BatchPolicy, Choice, Load
+from augury.batching.policies.base import BatchDone, BatchPolicy, Choice, Load, Waiting
 from augury.batching.policies.company import by_length
 from augury.batching.queue import RowQueue
 from augury.batching.work import Delivery, Work, deliver
@@ -37,6 +38,20 @@ TELL_LAG_S: Final = 0.01
 WINDOW: Final = 64
 
 _log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shortest:
+    """The least work that there can be; nobody waits for it."""
+
+    deadline_s: float | None
+    priority: int
+    enqueued_s: float
+    rows: int = 1
+    length: int = 0
+
+    def abandoned(self) -> bool:
+        return True
 
 
 class WaitingRoom:
@@ -132,6 +147,25 @@ class WaitingRoom:
         except BaseException:  # a policy of another package may raise anything
             queue.remove(pushed)
             raise
+
+    def turn_away(self, deadline_s: float, priority: int, load: Load, now_s: float) -> None:
+        """Refuse who could not be in time with the shortest row there is, before more is done for them.
+
+        Under overload most are refused, and what was done for them before is taken from the others.
+
+        Raises:
+            Overloaded: They cannot be in time.
+        """
+        if not (self.queue or load.free_at_s) or not self._cost.known:
+            return
+        shortest = _Shortest(deadline_s, priority, now_s)
+        # What does not fit into an idle machine either is told when its length is known.
+        if self._cost.tail(shortest.rows, shortest.length) >= deadline_s - now_s:
+            return
+        wait_s = self._policy.admit(shortest, self.queue, load, now_s)
+        if wait_s is not None and math.isfinite(wait_s):
+            self._ledger.shed("admission")
+            raise self._refusal(shortest, wait_s, load, now_s)
 
     def call_next(
         self, load: Load, now_s: float, *, closing: bool
@@ -230,7 +264,7 @@ class WaitingRoom:
         error = Overloaded(f"{full}, and more urgent work came; retry later", **facts)
         return [(work, error) for work in evicted]
 
-    def _refusal(self, work: Work, wait_s: float, load: Load, now_s: float) -> Overloaded:
+    def _refusal(self, work: Waiting, wait_s: float, load: Load, now_s: float) -> Overloaded:
         """What is told to whom cannot be in time."""
         rows = self.queue.rows
         left_s = None if work.deadline_s is None else work.deadline_s - now_s

@@ -82,6 +82,8 @@ class Computing:
         loop = asyncio.get_running_loop()
         started_s = self._clock.monotonic()
         try:
+            if not servable.takes_rows_as_they_come:
+                servable.scheduler.turn_away(request.deadline_s, request.priority)
             if is_small(request.inputs):
                 batch = servable.preprocess(request.inputs, answer.rows, request.parameters)
             else:
@@ -191,6 +193,8 @@ class Computing:
 
         if is_small(inputs):
             try:
+                if not servable.takes_rows_as_they_come:
+                    servable.scheduler.turn_away(*_most_patient(missing))
                 queue(servable.preprocess(inputs, len(missing), request.parameters))
             except Exception as error:  # noqa: BLE001 - whoever waits for these rows is told
                 fail(error)
@@ -226,6 +230,14 @@ class Computing:
             else:
                 future.set_exception(error)
         return True
+
+
+def _most_patient(missing: Sequence[Missing]) -> tuple[float | None, int]:
+    """The latest deadline and the highest priority of all who wait for *missing* rows."""
+    deadlines = [one.flight.deadline_s for one in missing]
+    known = [deadline_s for deadline_s in deadlines if deadline_s is not None]
+    latest_s = max(known) if len(known) == len(deadlines) else None
+    return latest_s, min(one.flight.priority for one in missing)
 
 
 def row_of(result: WorkResult, position: int) -> WorkResult:
