@@ -33,10 +33,12 @@ MODEL = {
 class Served:
     """What a server has seen."""
 
+    answering: Answering
     port: int = 0
     requests: int = 0
     connections: int = 0
     headers: list[bytes] = field(default_factory=list)
+    stop: Callable[[], object] = lambda: None
 
     @property
     def url(self) -> str:
@@ -62,34 +64,38 @@ async def echo(number: int, path: str, body: bytes) -> bytes | None:
 @contextmanager
 def serving(answering: Answering = echo) -> Iterator[Served]:
     """A server on a free port; ended with the block."""
-    served = Served()
+    served = Served(answering)
     loop = asyncio.new_event_loop()
     started, stop = threading.Event(), asyncio.Event()
 
     async def serve() -> None:
-        async with _listening(served, answering):
+        async with _listening(served):
             started.set()
             await stop.wait()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     assert started.wait(10)
+    served.stop = lambda: loop.call_soon_threadsafe(stop.set)
     try:
         yield served
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        if thread.is_alive():
+            loop.call_soon_threadsafe(stop.set)
         thread.join(10)
         loop.close()
 
 
 @asynccontextmanager
-async def _listening(served: Served, answering: Answering) -> AsyncIterator[None]:
+async def _listening(served: Served) -> AsyncIterator[None]:
     tasks: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        writers.add(writer)
         served.connections += 1
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             while True:
@@ -101,12 +107,13 @@ async def _listening(served: Served, answering: Answering) -> AsyncIterator[None
                 if size:
                     served.headers.append(head)
                     served.requests += 1
-                told = await answering(served.requests - 1, head.split(b" ")[1].decode(), body)
+                told = await served.answering(
+                    served.requests - 1, head.split(b" ")[1].decode(), body
+                )
                 if told is None:
                     break
                 writer.write(told)
                 await writer.drain()
-        tasks.discard(task)
         writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=512)
@@ -114,8 +121,15 @@ async def _listening(served: Served, answering: Answering) -> AsyncIterator[None
     try:
         yield
     finally:
+        # What has been accepted just now gets its transport first: asyncio forgets it once the server is closed.
+        asyncio.get_running_loop().remove_reader(server.sockets[0].fileno())
+        await asyncio.sleep(0.01)
         server.close()
-        for task in list(tasks):
-            task.cancel()
+        # Some may have been accepted just now, and have no task yet; transports close in the next turn of the loop.
+        for _ in range(3):
+            for writer in writers:
+                writer.transport.abort()  # what nobody reads any more is not waited for
+            for task in tasks:
+                task.cancel()
+            await asyncio.sleep(0.01)
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0.01)  # transports close in the next turn of the loop

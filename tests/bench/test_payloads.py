@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from augury.bench.dialects.base import Input, Model
+from augury.bench.lines import lines_of
 from augury.bench.payloads import encode_expected, groups, make_rows, read_rows
 from augury.core.errors import OperatorError
 
@@ -32,6 +34,9 @@ def _write(folder: Path, name: str, text: str) -> Path:
         ("a.csv", 'body,n\n"one, ""1""",1\ntwo,2\n', "body", ['one, "1"', "two"]),
         ("a.jsonl", '{"text": "one"}\n"two"\n', None, ["one", "two"]),
         ("a.jsonl", '{"t": "one"}\n{"t": "two"}\n', "t", ["one", "two"]),
+        ("a.json", '"one"\n"two"\n', None, ["one", "two"]),
+        ("a.txt", "\ufeffone\ntwo", None, ["one", "two"]),
+        ("a.csv", "\ufefftext,n\none,1\ntwo,2\n", "text", ["one", "two"]),
     ],
 )
 def test_files(tmp_path: Path, name: str, text: str, column: str | None, texts: list[str]) -> None:
@@ -56,12 +61,29 @@ def test_raw_lines(tmp_path: Path) -> None:
         ("a.tsv", "a\tb\nc\n", "2", "a.tsv:2: 1 columns"),
         ("a.jsonl", '"x"\n{\n', None, "a.jsonl:2: no JSON"),
         ("a.jsonl", '{"a": 1}\n', "b", "no member 'b'"),
+        ("a.jsonl", "[" * 100_000, None, "a.jsonl:1: no JSON"),
+        ("a.dat", "one\n", None, "a.dat' does not tell what it holds; say so with --format jsonl"),
+        ("a.txt", "one\n", "2", "a text file has no columns"),
     ],
 )
 def test_wrong_files(tmp_path: Path, name: str, text: str, column: str | None, told: str) -> None:
     """File, line and what is there are named."""
     with pytest.raises(OperatorError, match=told):
         read_rows(_write(tmp_path, name, text), MODEL, column)
+
+
+def test_a_format_goes_before_the_ending(tmp_path: Path) -> None:
+    """Whatever the file is called."""
+    path = _write(tmp_path, "a.dat", "a\tone\nb\ttwo\n")
+    assert read_rows(path, MODEL, format="tsv") == [{"text": "one"}, {"text": "two"}]
+
+
+def test_lines_are_bounded() -> None:
+    """While they are read: one that is too long, and all together."""
+    with pytest.raises(OperatorError, match=r"t:2: a line of over 4 bytes"):
+        list(lines_of(io.BytesIO(b"one\ntwelve\n"), "t", max_line_bytes=4))
+    with pytest.raises(OperatorError, match=r"t has more than 9 bytes"):
+        list(lines_of(io.BytesIO(b"one\ntwo\nsix\n"), "t", max_bytes=9))
 
 
 def test_no_file(tmp_path: Path) -> None:

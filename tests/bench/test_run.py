@@ -32,8 +32,8 @@ def test_open_loop_over_two_processes() -> None:
     assert level.latency.count == 300
     assert sum(point.offered for point in level.points) == 300
     assert told[-1].offered <= 300
-    # One request to see that it works, and those of the warm-up.
-    assert server.requests == 1 + 360
+    # Three requests to see that they work, and those of the warm-up.
+    assert server.requests == 3 + 360
 
 
 def test_closed_loop() -> None:
@@ -121,7 +121,7 @@ def test_sweep_searches_by_itself() -> None:
     """Without rates: from a closed loop's part upwards, then between, then beyond."""
     global _waiting, _lock
     _waiting, _lock = 0, asyncio.Lock()
-    load = Load(duration_s=1.5, warm_up_s=0.1, slo_s=0.5, timeout_s=2, pids=None)
+    load = Load(duration_s=1.5, warm_up_s=0.1, slo_s=0.5, timeout_s=2, pids=None, least_requests=20)
     with serving(_one_at_a_time) as server:
         found = sweep(prepare(server.url), load, arrivals="constant", precision=1, beyond=(3,))
     assert found.sustainable_rps is not None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from augury.bench.target import find_target, words_of
+from augury.bench.load.wire import encode_request
+from augury.bench.target import exchange, find_target, words_of
 from augury.core.errors import NotFound, OperatorError
 from tests.bench.servers import answer, echo, serving
 
@@ -68,8 +69,41 @@ def test_urls_that_are_none(url: str) -> None:
         find_target(url)
 
 
+def test_urls_are_shown_without_secrets() -> None:
+    """Values of a query are left out of what reports show; a user or password is refused, and not repeated."""
+    with serving(_all) as server:
+        target = find_target(server.url + "/predict?key=geheim&alone")
+    assert target.path == "/predict?key=geheim&alone"
+    assert target.shown_path == "/predict?key=…&…"
+    assert target.url == server.url + "/predict?key=…&…"
+    for url in ("http://me:geheim@h/", "https://me:geheim@h/", "https://h/?key=geheim"):
+        with pytest.raises(OperatorError) as error:
+            find_target(url)
+        assert "geheim" not in error.value.message
+
+
+def test_the_first_answer_is_bounded() -> None:
+    """In time, however busily the server drips, and in size."""
+    drips = b"HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    async def endless(number: int, path: str, body: bytes) -> bytes | None:
+        if body == b"{}":
+            return drips + b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        return await _all(number, path, body)
+
+    with serving(endless) as server:
+        target = find_target(server.url)
+        request = encode_request("/p", "h", [], b"{}")
+        with pytest.raises(OperatorError, match=r"no whole answer from .* within 0\.5 s"):
+            exchange(target, request, within_s=0.5)
+        with pytest.raises(OperatorError, match="has more than 0 MiB"):
+            exchange(target, request, most_bytes=1000)
+
+
 def test_words_of_an_error() -> None:
     """The sentence for people, out of each dialect's shape."""
     assert words_of(b'{"detail": "a"}') == "a"
     assert words_of(b'{"error": "b"}') == "b"
     assert words_of(b"<p>\n c") == "<p> c"
+    assert words_of(b"[" * 100_000) == "[" * 299 + "…"
+    assert words_of(b'{"detail": "\\u001b[31mred\\u0007"}') == "[31mred"

@@ -4,74 +4,100 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import msgspec
 import numpy as np
 
 from augury.bench.dialects.base import RAW, Encoded, Model, Row
+from augury.bench.lines import MAX_BYTES, MAX_LINE_BYTES, open_lines
 from augury.bench.load.wire import encode_request
 from augury.bench.target import Target
 from augury.core.errors import OperatorError
 
+Format = Literal["jsonl", "csv", "tsv", "txt"]
+FORMATS: Final = get_args(Format)
 # All of them are held in memory as whole requests.
 MAX_ROWS: Final = 1_000_000
-MAX_BYTES: Final = 512 * 1024 * 1024
+_ENDINGS: Final[dict[str, Format]] = {
+    ".csv": "csv",
+    ".json": "jsonl",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".tab": "tsv",
+    ".tsv": "tsv",
+    ".txt": "txt",
+}
 
 
 def read_rows(
-    path: Path, model: Model, column: str | None = None, *, raw: bool = False
+    path: Path,
+    model: Model,
+    column: str | None = None,
+    *,
+    raw: bool = False,
+    format: Format | None = None,
 ) -> list[Row]:
-    """The rows of a file: ``.txt`` a text a line, ``.csv`` and ``.tsv`` a text a record, ``.jsonl`` a value a line.
+    """The rows of a file: ``txt`` a text a line, ``csv`` and ``tsv`` a text a record, ``jsonl`` a value a line.
 
     Args:
-        path: The file.
+        path: The file; ``-`` is standard input.
         model: Tells the input that a text goes into.
         column: For csv and tsv: a name in the header, or a number from 1 for a file without one; the
             model's input, ``text``, or the last column when not given.  For jsonl: the member.
         raw: Lines are whole bodies.
+        format: Of the file; ``None``: its ending tells, and standard input is jsonl.
 
     Raises:
-        OperatorError: No such file, no row, a line that cannot be read, or over a million rows.
+        OperatorError: No such file, no row, an ending that tells no format, a line that cannot be read, or over a
+            million rows or 512 MiB.
     """
     name = model.inputs[0].name if model.inputs else "text"
+    told: Format = "txt" if raw else format or _format_of(path)
+    if column is not None and told == "txt":
+        raise OperatorError("a text file has no columns")
     rows: list[Row] = []
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            ending = path.suffix.lower()
-            values: Iterator[Any]
-            if raw:
-                values = (line.rstrip("\r\n") for line in file if line.strip())
-            elif ending in (".csv", ".tsv"):
-                values = _cells(path, _records(file, ending), column, name)
-            elif ending in (".jsonl", ".ndjson"):
-                values = _members(path, file, column)
-            else:
-                values = (line.rstrip("\r\n") for line in file if line.strip())
-            for value in values:
-                if len(rows) >= MAX_ROWS:
-                    raise OperatorError(f"{path}: more than {MAX_ROWS:,} rows")
-                rows.append(
-                    {RAW: value} if raw else value if isinstance(value, dict) else {name: value}
-                )
-    except OSError as error:
-        raise OperatorError(f"cannot read {str(path)!r}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise OperatorError(f"{path} is not UTF-8") from None
+    with open_lines(path) as lines:
+        values: Iterator[Any]
+        if told in ("csv", "tsv"):
+            values = _cells(path, _records(lines, told), column, name)
+        elif told == "jsonl":
+            values = _members(path, lines, column)
+        else:
+            values = (line.rstrip("\r\n") for line in lines if line.strip())
+        for value in values:
+            if len(rows) >= MAX_ROWS:
+                raise OperatorError(f"{path}: more than {MAX_ROWS:,} rows")
+            rows.append(
+                {RAW: value} if raw else value if isinstance(value, dict) else {name: value}
+            )
     if not rows:
         raise OperatorError(f"{path} holds no row")
     return rows
 
 
-def _records(file: Any, ending: str) -> Iterator[list[str]]:
-    if ending == ".csv":
-        csv.field_size_limit(sys.maxsize)
-        yield from csv.reader(file)
+def _format_of(path: Path) -> Format:
+    if str(path) == "-":
+        return "jsonl"
+    found = _ENDINGS.get(path.suffix.lower())
+    if found is None:
+        raise OperatorError(
+            f"the name of {str(path)!r} does not tell what it holds; say so with --format {'|'.join(FORMATS)}"
+        )
+    return found
+
+
+def _records(lines: Iterator[str], format: Format) -> Iterator[list[str]]:
+    if format == "csv":
+        csv.field_size_limit(MAX_LINE_BYTES)
+        try:
+            yield from csv.reader(lines)
+        except csv.Error as error:
+            raise OperatorError(f"no CSV: {error}") from None
     else:
-        for line in file:
+        for line in lines:
             yield line.rstrip("\r\n").split("\t")
 
 
@@ -110,8 +136,8 @@ def _members(path: Path, lines: Any, column: str | None) -> Iterator[Any]:
             continue
         try:
             value = json.loads(line)
-        except ValueError:
-            raise OperatorError(f"{path}:{number}: no JSON") from None
+        except (ValueError, RecursionError):
+            raise OperatorError(f"{path}:{number}: no JSON in this line") from None
         if column is not None:
             if not isinstance(value, dict) or column not in value:
                 raise OperatorError(f"{path}:{number}: no member {column!r}")

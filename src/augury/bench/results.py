@@ -17,6 +17,8 @@ SHARE: Final = 0.99
 # Beyond these the generator, not the server, may be what was measured.
 MAX_LAG_S: Final = 0.005
 MAX_CPU_SHARE: Final = 0.9
+# In the closed loop being late lengthens each turn of a connection: by at most this part of it.
+MAX_BEHIND_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,13 @@ class Level:
         refusals: Latency of the refused (429, 503).
         lag: How late the generator took requests up, against the schedule; open loop only.
         generator_cpu: Busiest worker's share of its core.
+        generator_busy: The same with the time in which it was kept from its core: all in which it did not wait.
+        generator_behind_s: How late the workers woke up on average.
         waited: Requests that found all connections busy.
         server: What the server's processes used; ``None`` when they are not known.
         answered_inside: Answers that came within the window, refusals too.
         points: The time series.
-        interrupted: Ctrl-C ended it early.
+        interrupted: Ctrl-C ended it early; what was under way then has failed, of kind ``interrupted``.
     """
 
     loop: Literal["open", "closed"]
@@ -76,6 +80,8 @@ class Level:
     refusals: Histogram
     lag: Histogram
     generator_cpu: float
+    generator_busy: float
+    generator_behind_s: float
     waited: int
     server: ServerUse | None
     answered_inside: int
@@ -124,8 +130,8 @@ class Level:
 
     @property
     def holds(self) -> bool:
-        """Whether 99 % of all requests were answered in time."""
-        return self.requests > 0 and self.good >= SHARE * self.requests
+        """Whether 99 % of all requests were answered in time; not known, so no, when it was ended early."""
+        return not self.interrupted and self.requests > 0 and self.good >= SHARE * self.requests
 
     @property
     def cpu_s_per_1000(self) -> float:
@@ -147,7 +153,25 @@ class Level:
             )
         if self.generator_cpu > MAX_CPU_SHARE:
             return f"a worker used {self.generator_cpu:.0%} of its core (limit {MAX_CPU_SHARE:.0%})"
+        if self.generator_busy > MAX_CPU_SHARE:
+            return (
+                f"a worker waited for nothing {self.generator_busy:.0%} of the time (limit {MAX_CPU_SHARE:.0%}), "
+                f"{self.generator_cpu:.0%} on a core and the rest for one"
+            )
+        turn_s = self.latency.mean_us / 1e6
+        if self.loop == "closed" and self.generator_behind_s > MAX_BEHIND_SHARE * turn_s:
+            return (
+                f"a worker woke up {self.generator_behind_s * 1e3:.2f} ms late on average, over "
+                f"{MAX_BEHIND_SHARE:.0%} of the mean latency of {turn_s * 1e3:.2f} ms"
+            )
         return ""
+
+    @property
+    def in_flight(self) -> float:
+        """Requests that were under way at once, on average (Little's law); NaN when nothing was answered."""
+        if self.loop == "closed":
+            return self.connections
+        return self.throughput_rps * self.latency_from_send.mean_us / 1e6
 
     def latency_ms(self, percent: float) -> float:
         """A percentile of the answered requests' latency; NaN without any."""
@@ -170,22 +194,29 @@ class Sweep:
         sustainable_rps: The highest rate at which 99 % of all requests were answered in time, as it was
             really offered; ``None`` when none was.
         interrupted: Ctrl-C ended it early.
+        failure: Why it ended early otherwise, such as a server that has gone; empty when it did not.
     """
 
     levels: tuple[Level, ...]
     slo_s: float
     sustainable_rps: float | None
     interrupted: bool = False
+    failure: str = ""
+
+    @property
+    def whole(self) -> tuple[Level, ...]:
+        """The levels that were not ended early; only these tell anything of their rate."""
+        return tuple(one for one in self.levels if not one.interrupted)
 
     @property
     def peak(self) -> Level | None:
         """The level of most goodput."""
-        return max(self.levels, key=lambda one: one.goodput_rps, default=None)
+        return max(self.whole, key=lambda one: one.goodput_rps, default=None)
 
     @property
     def beyond(self) -> Level | None:
         """The highest rate that was measured."""
-        return self.levels[-1] if self.levels else None
+        return self.whole[-1] if self.whole else None
 
     @property
     def goodput_kept(self) -> float:
@@ -197,7 +228,7 @@ class Sweep:
     @property
     def generator_limit(self) -> str:
         """Why the generator may be what was measured, at a level that decides; empty when it kept up."""
-        for level in self.levels:
+        for level in self.whole:
             if not level.holds and level.generator_limit:
                 return f"at {level.rate_rps:,.0f}/s {level.generator_limit}"
         return ""
@@ -263,6 +294,8 @@ def level_of(
         tally.refused,
         tally.lag if loop == "open" else Histogram(),
         tally.cpu_share,
+        tally.busy_share,
+        sum(tally.behind_s) / len(tally.behind_s) if tally.behind_s else 0.0,
         tally.waited,
         server,
         tally.answered_inside,

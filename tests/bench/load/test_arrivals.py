@@ -75,6 +75,13 @@ def test_trace_of_objects_names_inputs() -> None:
     assert trace.inputs.tolist() == [5, 0]
 
 
+def test_a_trace_that_comes_at_once() -> None:
+    """All at the same time is a burst, of a second."""
+    trace = read_trace(["5", "5", "5"], "t")
+    assert (trace.duration_s, trace.rate_rps) == (1, 3)
+    assert trace.at_rate(30).times.tolist() == [0, 0, 0]
+
+
 def test_trace_at_another_rate() -> None:
     """The pattern stays, the rate is the one asked for."""
     trace = read_trace([str(n) for n in (0, 1, 3, 4)], "t")

@@ -14,13 +14,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from augury.bench.dialects.base import FAILED, OK, REFUSED, WRONG
+from augury.bench.dialects.base import FAILED, GOOD, OK, REFUSED, WRONG, Verdict
 from augury.bench.dialects.native import NATIVE
 from augury.bench.load.generator import Generator
 from augury.bench.load.judging import make_judge
 from augury.bench.load.plan import Plan, Progress
 from augury.bench.load.wire import encode_request
 from augury.bench.measure.tally import Tally
+from augury.bench.results import level_of
 from tests.bench.servers import answer, echo, serving
 
 
@@ -248,18 +249,109 @@ def test_large_requests_and_chunked_answers() -> None:
 
 
 def test_a_word_ends_it_early() -> None:
-    """What was measured until then is kept, and the window is cut."""
+    """What was measured until then is kept, and the window is cut; every request that was due is counted.
+
+    The server answers none in the last half second: those it was asked, those that wait for a connection and
+    those that are due have failed, or the rate would look as if it had held.
+    """
     reader, writer = os.pipe()
     told: list[Progress] = []
-    with serving() as server:
-        threading.Timer(0.7, os.write, (writer, b"s")).start()
-        plan = _plan(server.port, at=_every(0.01, 30), duration_s=30.0)
+
+    async def ever_slower(number: int, path: str, body: bytes) -> bytes | None:
+        if number >= 30:
+            await asyncio.sleep(60)
+        return await echo(number, path, body)
+
+    with serving(ever_slower) as server:
+        threading.Timer(1.0, os.write, (writer, b"s")).start()
+        plan = _plan(server.port, at=_every(0.01, 30), duration_s=30.0, connections=20)
         tally = _run(plan, stop_fd=reader, tell=told.append)
     os.close(reader)
     os.close(writer)
     assert 0.3 < tally.duration_s < 20
-    assert 0 < tally.count_of(OK) < 2500
+    kinds = {verdict.label: count for verdict, count in tally.kinds.items()}
+    assert kinds[""] == 30
+    assert kinds["interrupted"] >= 20
+    # Each that was due by then, to one.
+    assert tally.count == pytest.approx(tally.duration_s / 0.01, abs=2)
+    assert tally.good < 0.6 * tally.count
     assert told
+
+
+def test_a_closed_loop_that_ends_early_counts_what_is_under_way() -> None:
+    """One request on each connection."""
+    reader, writer = os.pipe()
+
+    async def silent(number: int, path: str, body: bytes) -> bytes | None:
+        await asyncio.sleep(60)
+        return None
+
+    with serving(silent) as server:
+        threading.Timer(0.5, os.write, (writer, b"s")).start()
+        plan = _plan(server.port, loop="closed", connections=5, duration_s=30.0)
+        tally = _run(plan, stop_fd=reader)
+    os.close(reader)
+    os.close(writer)
+    assert [(one.label, count) for one, count in tally.kinds.items()] == [("interrupted", 5)]
+
+
+def test_waiting_for_a_connection_is_not_the_generators_delay() -> None:
+    """A server that closes each connection, slowly: what waits for the next one was taken up in time."""
+
+    async def once(number: int, path: str, body: bytes) -> bytes | None:
+        await asyncio.sleep(0.05)
+        told = await echo(number, path, body)
+        return told and told.replace(b"\r\n\r\n", b"\r\nConnection:close\r\n\r\n", 1)
+
+    with serving(once) as server:
+        plan = _plan(server.port, at=_every(0.01, 0.5), connections=1, duration_s=0.5)
+        tally = _run(plan)
+    assert tally.count == tally.count_of(OK) == 50
+    assert tally.waited > 30
+    assert tally.ok.percentile_us(99) > 1_000_000
+    assert tally.lag.percentile_us(90) < 100_000
+    # No request went to a connection that the server was about to close.
+    assert server.connections == 50
+
+
+def test_hostile_answers_are_counted() -> None:
+    """Chunks of a negative size, beginnings without end, brackets without end: wrong each, and on it goes."""
+    chunks = b"HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n"
+    answers = [
+        chunks + b"-6\r\n\r\n",
+        b"HTTP/1.1 100 x\r\n\r\n" * 20_000,
+        answer(b'{"rows":' + b"[" * 100_000),
+        b"HTTP/1.1 100 x\r\n\r\n" * 1200 + answer({"rows": [{"y": [3, -3]}]}),
+    ]
+
+    async def hostile(number: int, path: str, body: bytes) -> bytes | None:
+        return answers[number % len(answers)]
+
+    with serving(hostile) as server:
+        tally = _run(_plan(server.port, at=_every(0.1, 0.4), connections=1))
+    kinds = {(one.outcome, one.label): count for one, count in tally.kinds.items()}
+    assert kinds == {(WRONG, "not HTTP"): 2, (WRONG, "unreadable answer"): 1, (OK, ""): 1}
+
+
+def test_a_generator_that_is_kept_from_its_core_is_found_out() -> None:
+    """It uses little CPU time, and waits for nothing: here because judging an answer sleeps."""
+
+    def slow(status: int, body: bytes, which: int) -> Verdict:
+        time.sleep(0.01)
+        return GOOD
+
+    with serving() as server:
+        plan = _plan(server.port, loop="closed", connections=16)
+        tally = Generator(plan, slow).run(time.monotonic())
+        idle = _run(_plan(server.port, at=_every(0.1)))
+    assert tally.cpu_share < 0.7
+    assert tally.busy_share > 0.9
+    assert sum(tally.behind_s) / len(tally.behind_s) > 0.01
+    assert idle.busy_share < 0.7
+    level = level_of(
+        tally, loop="closed", rate_rps=None, connections=16, server=None, interrupted=False
+    )
+    assert "a worker waited for nothing" in level.generator_limit
 
 
 def test_warm_up_is_not_counted() -> None:

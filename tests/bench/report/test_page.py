@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from array import array
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import pytest
 
+from augury.app.cli.bench.tables import show_result
 from augury.bench.dialects.base import FAILED, GOOD, REFUSED, Model, Verdict
 from augury.bench.dialects.native import NATIVE
 from augury.bench.measure.processes import ServerUse
@@ -18,6 +20,7 @@ from augury.bench.measure.tally import Tally
 from augury.bench.report.document import document, settings_of
 from augury.bench.report.page import page
 from augury.bench.report.svg import Line, Plot, log_ticks, ticks
+from augury.bench.report.warnings import warnings_of
 from augury.bench.results import Level, Sweep, level_of
 from augury.bench.run import Load, Workload
 from augury.bench.target import Target
@@ -130,3 +133,32 @@ def test_ticks_are_round() -> None:
     assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
     assert ticks(5, 5) == [5]
     assert log_ticks(1, 100_000) == [1, 10, 100, 1000, 10_000, 100_000]
+
+
+def test_warnings_are_on_the_page_and_in_the_document() -> None:
+    """Processes that cannot have answered, rates of a few requests; why a sweep ended."""
+    idle = ServerUse((7,), 0.0, 5.0, 1, 1, 1, None)
+    few = replace(make_level(50, 0.01), server=idle, answered_inside=5000)
+    cut = Sweep((few,), 0.1, 50, failure="no answer from h:1: <gone>")
+    warnings = warnings_of(cut, replace(WORKLOAD, fresh=True))
+    assert [one.split(":")[0] for one in warnings] == [
+        "at 50 requests/s fewer than 300 were sent, of which 99 % says little; a longer --duration sends more",
+        "the processes that were watched (7) used no CPU time for 5,000 answers",
+    ]
+    told = document(cut, settings_of(WORKLOAD, LOAD), warnings)
+    assert told["warnings"] == warnings
+    assert told["sweep"]["failure"] == "no answer from h:1: <gone>"
+    text = page(told)
+    assert "used no CPU time for 5,000 answers" in text
+    assert "Ended early: no answer from h:1: &lt;gone&gt;" in text
+
+
+def test_nothing_answered_has_no_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    """Cores are told, seconds for 1,000 answers are not: there are none."""
+    tally = Tally(0, 5, 0.1, 0.25)
+    level = level_of(tally, loop="open", rate_rps=5, connections=9, server=USE, interrupted=False)
+    show_result(level, WORKLOAD, {})
+    told = capsys.readouterr().out
+    assert "0.50 cores" in told
+    assert "nan" not in told
+    assert "1,000 answers" not in told

@@ -16,11 +16,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
-from typing import Final
+from typing import Final, NoReturn
 
 from augury.core.errors import OperatorError
 from augury.packages.reader import MANIFEST_NAME, ModelPackage
 
+# The server ends when its standard input does, however this process ends: a SIGKILL leaves it no time for anything.
+_START: Final = """
+import os, signal, threading
+def watch():
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=watch, daemon=True, name="parent").start()
+from augury.app.cli import main
+main()
+"""
 START_S: Final = 120.0
 STOP_S: Final = 30.0
 
@@ -33,11 +44,13 @@ class OwnServer:
         url: Where.
         pid: Its process.
         settings: What it was given by the environment.
+        inherited: Names of what it has besides, of the environment of this process.
     """
 
     url: str
     pid: int
     settings: dict[str, str]
+    inherited: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -63,18 +76,22 @@ def serve_package(
     }
     if not cache:
         settings |= {"AUGURY_CACHE_BYTES": "0", "AUGURY_CACHE_STORE": "off"}
+    inherited = sorted(
+        name for name in os.environ if name.startswith("AUGURY_") and name not in settings
+    )
     with TemporaryDirectory(prefix="augury-bench-") as folder, TemporaryFile() as log:
         repository = Path(folder, "models")
         lay_out(package, repository)
         port = _free_port()
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and command
             [
-                *(sys.executable, "-P", "-c", "from augury.app.cli import main; main()"),
+                *(sys.executable, "-P", "-c", _START),
                 *("serve", str(repository), "--host", "127.0.0.1", "--http-port", str(port)),
             ],
             cwd=folder,
             env={**os.environ, **settings},
-            stdin=subprocess.DEVNULL,
+            # Nothing is ever written to it: that it ends is the word to stop.
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=log,
             # Ctrl-C ends the measuring; the server is stopped after it.
@@ -92,7 +109,7 @@ def serve_package(
                     said = f": {words[-1]}" if words else ""
                     raise OperatorError(f"the server for {package.name} did not start{said}")
                 time.sleep(0.02)
-            yield OwnServer(url, process.pid, settings)
+            yield OwnServer(url, process.pid, settings, tuple(inherited))
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -100,6 +117,30 @@ def serve_package(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            finally:
+                if process.stdin is not None:
+                    process.stdin.close()
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Within the block ``kill`` and a terminal that is closed end this process as an exit does: what was started is stopped.
+
+    What is ignored already (``nohup``) stays so.
+    """
+
+    def leave(number: int, frame: object) -> NoReturn:
+        sys.exit(128 + number)
+
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def lay_out(package: ModelPackage, repository: Path) -> None:

@@ -135,10 +135,23 @@ def judge_status(status: int, body: bytes) -> Verdict:
     if body.startswith(b"{"):
         try:
             code = _problem.decode(body).code
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             code = None
     label = f"{status} {code}" if isinstance(code, str) and code else str(status)
-    return Verdict(REFUSED if status in (429, 503) else FAILED, label[:60])
+    return Verdict(REFUSED if status in (429, 503) else FAILED, plain_words(label, 60))
+
+
+def plain_words(text: str, most: int) -> str:
+    r"""*text* of a server, fit for a terminal: one line without control characters, not longer than *most*.
+
+    >>> plain_words("no\x1b[31m such\n model", 300), plain_words("abcdef", 4)
+    ('no[31m such model', 'abc…')
+    """
+    shown = "".join(
+        one if one.isprintable() else " " if one.isspace() else "" for one in text[: 4 * most]
+    )
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
 def wrong_rows(got: int, want: int) -> Verdict:

@@ -20,6 +20,7 @@ from augury.bench.dialects.base import (
     Row,
     Verdict,
     judge_status,
+    plain_words,
     wrong_rows,
 )
 from augury.core.errors import OperatorError
@@ -71,7 +72,9 @@ class Native:
                 )
             names = [one["name"] for one in listed["models"]]
             if len(names) != 1:
-                there = f"serves {', '.join(names)}" if names else "serves no model"
+                there = (
+                    f"serves {plain_words(', '.join(names), 300)}" if names else "serves no model"
+                )
                 raise OperatorError(f"the server {there}; name one with --model")
             model = names[0]
         told = ask(f"{_PREFIX}{quote(model, safe='')}")
@@ -97,7 +100,7 @@ class Native:
         for row in answered:
             if (error := row.error) is not None:
                 outcome = REFUSED if error.status in (429, 503) else FAILED
-                return Verdict(outcome, f"row {error.status} {error.code}"[:60])
+                return Verdict(outcome, plain_words(f"row {error.status} {error.code}", 60))
         return GOOD
 
     def rows_of(self, body: bytes) -> list[Any]:

@@ -83,9 +83,9 @@ class Trace:
 
     @property
     def duration_s(self) -> float:
-        """Until one mean gap after the last request."""
+        """Until one mean gap after the last request; a second when all come at once."""
         last_s = float(self.times[-1])
-        return last_s + (last_s / (len(self.times) - 1) if len(self.times) > 1 else 1.0)
+        return last_s + (last_s / (len(self.times) - 1) if last_s > 0 else 1.0)
 
     @property
     def rate_rps(self) -> float:

@@ -67,11 +67,20 @@ class Fleet:
     def __enter__(self) -> Self:
         # -P: what lies in the working folder is not ours to import.
         command = [sys.executable, "-P", "-m", "augury.bench.load.worker"]
-        for _ in range(self._processes):
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
-            self._workers.append(_Worker(process, bytearray()))
+        try:
+            for _ in range(self._processes):
+                process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
+                self._workers.append(_Worker(process, bytearray()))
+        except BaseException as error:
+            number = len(self._workers) + 1
+            self._end()
+            if isinstance(error, OSError):
+                raise OperatorError(
+                    f"cannot start worker {number} of {self._processes}: {error.strerror}"
+                ) from None
+            raise
         return self
 
     def __exit__(
@@ -80,6 +89,9 @@ class Fleet:
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        self._end()
+
+    def _end(self) -> None:
         for worker in self._workers:
             process = worker.process
             for pipe in (process.stdin, process.stdout):
@@ -200,6 +212,9 @@ class Fleet:
                 raise OperatorError(f"a worker of the load generator failed: {message.message}")
 
 
-def _lost(worker: _Worker) -> OperatorError:
-    code = worker.process.wait(5)
+def _lost(worker: _Worker, wait_s: float = 5.0) -> OperatorError:
+    try:
+        code = worker.process.wait(wait_s)
+    except subprocess.TimeoutExpired:
+        return OperatorError("a worker of the load generator closed its output, and goes on")
     return OperatorError(f"a worker of the load generator ended with exit code {code}")

@@ -11,7 +11,6 @@ free then.  What has no answer after the timeout has failed.
 from __future__ import annotations
 
 import errno
-import os
 import select
 import socket
 import time
@@ -21,9 +20,10 @@ from collections.abc import Callable
 from typing import Final
 
 from augury.bench.dialects.base import WRONG, Verdict
+from augury.bench.load.connection import Connection
 from augury.bench.load.judging import Judge, failure
 from augury.bench.load.plan import Plan, Progress
-from augury.bench.load.wire import Answer, BrokenAnswerError, decode_answer
+from augury.bench.load.wire import Answer, AnswerReader, BrokenAnswerError, whole_answer
 from augury.bench.measure.tally import FIELDS, Tally
 
 TICK_S: Final = 0.05
@@ -44,27 +44,9 @@ _UNSENT: Final = failure("timeout, no connection free")
 _RESET: Final = failure("connection reset")
 _CLOSED: Final = failure("closed before the answer")
 _BROKEN: Final = Verdict(WRONG, "not HTTP")
-
-
-class _Connection:
-    """A socket, and the request that is under way on it."""
-
-    __slots__ = (
-        "answers", "at_s", "busy", "connecting", "fd", "need", "out", "parts", "sent_s", "size",
-        "sock", "taken_s", "which",
-    )  # fmt: skip
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.busy = False
-        self.connecting = True
-        self.answers = 0
-        self.at_s = self.taken_s = self.sent_s = 0.0
-        self.which = 0
-        self.out: memoryview | None = None
-        self.parts: list[bytes] = []
-        self.size = self.need = 0
+_TOO_LONG: Final = Verdict(WRONG, "answer without end")
+# What had not been answered when the run was ended early; nobody knows what would have become of it.
+INTERRUPTED: Final = failure("interrupted")
 
 
 class Generator:
@@ -98,14 +80,16 @@ class Generator:
         self._stop_fd = -1 if stop_fd is None else stop_fd
         if stop_fd is not None:
             self._poll.register(stop_fd, _IN)
-        self._connections: dict[int, _Connection] = {}
-        self._free: list[_Connection] = []
+        self._connections: dict[int, Connection] = {}
+        self._free: list[Connection] = []
         self._backlog: deque[tuple[int, float]] = deque()
         self._start_s = 0.0
-        self._cpu: list[tuple[float, float]] = []
+        # Time, CPU time and time spent waiting, at the first and the last tick of the window.
+        self._marks: list[tuple[float, float, float]] = []
         self._records = array("d")
         self._numbers: dict[Verdict, int] = {}
         self._stopped = False
+        self._waited_s = 0.0
         self.tally = Tally(plan.warm_up_s, plan.duration_s, plan.slo_s, plan.interval_s)
 
     def run(self, start_s: float) -> Tally:
@@ -120,6 +104,8 @@ class Generator:
                 if select.select([self._poll.fileno()], (), (), wait_s)[0]:
                     self._stopped = True
             self._loop()
+            if self._stopped:
+                self._give_up(time.monotonic() - start_s)
         finally:
             for connection in self._connections.values():
                 connection.sock.close()
@@ -128,10 +114,29 @@ class Generator:
         if self._stopped and now_s < self._end_s:
             self.tally.cut(now_s - self._plan.warm_up_s)
         self.tally.fold(self._records)
-        if len(self._cpu) > 1:
-            (since_s, before_s), (until_s, after_s) = self._cpu[0], self._cpu[-1]
-            self.tally.cpu_share = (after_s - before_s) / max(until_s - since_s, 1e-9)
+        if len(self._marks) > 1:
+            (since_s, cpu_before_s, idle_before_s), (until_s, cpu_after_s, idle_after_s) = (
+                self._marks
+            )
+            passed_s = max(until_s - since_s, 1e-9)
+            self.tally.cpu_share = (cpu_after_s - cpu_before_s) / passed_s
+            self.tally.busy_share = 1 - (idle_after_s - idle_before_s) / passed_s
         return self.tally
+
+    def _give_up(self, now_s: float) -> None:
+        """Count all that was due and has no answer: what is left out would make the rest look good."""
+        for connection in self._connections.values():
+            if connection.busy:
+                self._record(
+                    connection.at_s, connection.taken_s, connection.sent_s, now_s, INTERRUPTED
+                )
+        for number, taken_s in self._backlog:
+            self._record(self._at[number], taken_s, now_s, now_s, INTERRUPTED)
+        while self._next < len(self._at) and self._at[self._next] <= now_s:
+            self._record(self._at[self._next], now_s, now_s, now_s, INTERRUPTED)
+            self._next += 1
+            if len(self._records) >= _FOLD_NUMBERS:
+                self.tally.fold(self._records)
 
     def _loop(self) -> None:
         poll, poll_fd = self._poll.poll, self._poll.fileno()
@@ -144,7 +149,7 @@ class Generator:
             if not self._closed:
                 due_s = min(due_s, self._send_due(now_s))
             if now_s >= next_tick_s:
-                self._tick(now_s)
+                self._tick(now_s, now_s - next_tick_s)
                 next_tick_s = due_s = now_s + TICK_S
                 if not self._closed and self._next < len(self._at):
                     due_s = min(due_s, self._at[self._next])
@@ -155,9 +160,12 @@ class Generator:
                     return
             events = poll(0, 256)
             if not events:
-                wait_s = due_s - (monotonic() - start_s)
+                from_s = monotonic()
+                wait_s = due_s - (from_s - start_s)
                 if wait_s > 0:
                     select.select([poll_fd], (), (), wait_s)
+                    # No longer than meant: what comes on top, this process was kept from its core.
+                    self._waited_s += min(monotonic() - from_s, wait_s)
                     events = poll(0, 256)
             for fd, mask in events:
                 connection = connections.get(fd)
@@ -192,7 +200,7 @@ class Generator:
         self._next = number
         return at[number] if number < len(at) else float("inf")
 
-    def _tick(self, now_s: float) -> None:
+    def _tick(self, now_s: float, behind_s: float) -> None:
         late_s = now_s - self._plan.timeout_s
         # Those that wait first, so that none of them is sent too late on a connection that is free now.
         while self._backlog and self._at[self._backlog[0][0]] < late_s:
@@ -205,9 +213,11 @@ class Generator:
             for _ in range(self._plan.connections - len(self._connections)):
                 self._open(-1, now_s)
         if self._plan.warm_up_s <= now_s <= self._end_s + TICK_S:
-            mark = (now_s, time.process_time())
+            mark = (now_s, time.process_time(), self._waited_s)
             # The first and the last mark are kept.
-            self._cpu[min(len(self._cpu), 1) :] = [mark]
+            if self._marks:
+                self.tally.behind_s.append(behind_s)
+            self._marks[min(len(self._marks), 1) :] = [mark]
 
     def _report(self, now_s: float) -> None:
         self.tally.fold(self._records)
@@ -222,17 +232,23 @@ class Generator:
             )
         )  # fmt: skip
 
-    def _open(self, number: int, now_s: float) -> None:
-        """Connect, and send request *number* (of the closed loop: the next, -1) over it."""
+    def _open(self, number: int, now_s: float, taken_s: float | None = None) -> None:
+        """Connect, and send request *number* (of the closed loop: the next, -1) over it.
+
+        *taken_s* is when it was taken up, if that was earlier and it had to wait for a connection.
+        """
         try:
             sock = socket.socket(self._plan.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as error:
             at_s = now_s if number < 0 else self._at[number]
-            self._record(at_s, now_s, now_s, now_s, _connect_failure(error.errno))
+            taken_s = now_s if taken_s is None else taken_s
+            self._record(at_s, taken_s, now_s, now_s, _connect_failure(error.errno))
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = _Connection(sock)
+        connection = Connection(sock)
         self._aim(connection, number, now_s)
+        if taken_s is not None:
+            connection.taken_s = taken_s
         self._connections[connection.fd] = connection
         status = sock.connect_ex(self._plan.address)
         if status not in (0, errno.EINPROGRESS):
@@ -240,7 +256,7 @@ class Generator:
             return
         self._poll.register(connection.fd, _OUT)
 
-    def _aim(self, connection: _Connection, number: int, now_s: float) -> None:
+    def _aim(self, connection: Connection, number: int, now_s: float) -> None:
         """Put request *number* on *connection*."""
         if number < 0:
             number = self._next
@@ -252,11 +268,11 @@ class Generator:
         connection.taken_s = connection.sent_s = now_s
         connection.busy = True
 
-    def _begin(self, connection: _Connection, number: int, now_s: float) -> None:
+    def _begin(self, connection: Connection, number: int, now_s: float) -> None:
         self._aim(connection, number, now_s)
         self._send(connection, self._requests[connection.which])
 
-    def _send(self, connection: _Connection, data: bytes | memoryview) -> None:
+    def _send(self, connection: Connection, data: bytes | memoryview) -> None:
         try:
             sent = connection.sock.send(data)
         except BlockingIOError:
@@ -272,7 +288,7 @@ class Generator:
             connection.out = None
             self._poll.modify(connection.fd, _IN)
 
-    def _on_writable(self, connection: _Connection) -> None:
+    def _on_writable(self, connection: Connection) -> None:
         if connection.connecting:
             status = connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             now_s = time.monotonic() - self._start_s
@@ -286,7 +302,7 @@ class Generator:
         elif connection.out is not None:
             self._send(connection, connection.out)
 
-    def _on_readable(self, connection: _Connection) -> None:
+    def _on_readable(self, connection: Connection) -> None:
         try:
             data = connection.sock.recv(_READ_BYTES)
         except BlockingIOError:
@@ -299,35 +315,32 @@ class Generator:
         if not connection.busy:
             self._drop(connection)  # the server has closed what was idle
             return
-        ended = not data
-        if connection.parts:
-            connection.parts.append(data)
-            connection.size += len(data)
-            if connection.size < connection.need and not ended:
-                return
-            data = b"".join(connection.parts)
+        answer: Answer | None = None
+        reader = connection.reader
         try:
-            answer = decode_answer(data, closed=ended)
+            if reader is None:
+                answer = whole_answer(data)
+                if answer is None:
+                    reader = connection.reader = AnswerReader()
+            if reader is not None:
+                answer = reader.feed(data) if data else reader.close()
         except BrokenAnswerError:
             self._fail(connection, _BROKEN, time.monotonic() - self._start_s)
             return
-        if isinstance(answer, Answer):
+        if answer is not None:
             self._finish(connection, answer)
-        elif ended or answer > _MAX_ANSWER_BYTES:
+        elif not data:
             self._fail(connection, _CLOSED, time.monotonic() - self._start_s)
-        else:
-            connection.parts = [data]
-            connection.size = len(data)
-            connection.need = answer
+        elif reader is not None and reader.size > _MAX_ANSWER_BYTES:
+            self._fail(connection, _TOO_LONG, time.monotonic() - self._start_s)
 
-    def _finish(self, connection: _Connection, answer: Answer) -> None:
+    def _finish(self, connection: Connection, answer: Answer) -> None:
         now_s = time.monotonic() - self._start_s
         verdict = self._judge(answer.status, answer.body, connection.which)
         self._record(connection.at_s, connection.taken_s, connection.sent_s, now_s, verdict)
         connection.busy = False
         connection.answers += 1
-        if connection.parts:
-            connection.parts = []
+        connection.reader = None
         if not answer.keep or connection.out is not None:
             self._replace(connection, now_s)
         elif self._closed:
@@ -338,30 +351,30 @@ class Generator:
         else:
             self._free.append(connection)
 
-    def _take_waiting(self, connection: _Connection) -> None:
+    def _take_waiting(self, connection: Connection) -> None:
         number, taken_s = self._backlog.popleft()
         self._aim(connection, number, time.monotonic() - self._start_s)
         connection.taken_s = taken_s
         self._send(connection, self._requests[connection.which])
 
-    def _fail(self, connection: _Connection, verdict: Verdict, now_s: float) -> None:
+    def _fail(self, connection: Connection, verdict: Verdict, now_s: float) -> None:
         self._record(connection.at_s, connection.taken_s, connection.sent_s, now_s, verdict)
         connection.busy = False
         self._replace(connection, now_s)
 
-    def _replace(self, connection: _Connection, now_s: float) -> None:
+    def _replace(self, connection: Connection, now_s: float) -> None:
         """Close *connection*; what waits for one gets another."""
         had_answers = connection.answers > 0
         self._drop(connection)
         if self._backlog:
-            number, _ = self._backlog.popleft()
-            self._open(number, now_s)
+            number, taken_s = self._backlog.popleft()
+            self._open(number, now_s, taken_s)
         elif self._closed and had_answers and now_s < self._end_s:
             # One that never got an answer is tried again at the next tick: a server that is down
             # should not keep this process busy.
             self._open(-1, now_s)
 
-    def _drop(self, connection: _Connection) -> None:
+    def _drop(self, connection: Connection) -> None:
         del self._connections[connection.fd]
         if not connection.busy and connection in self._free:
             self._free.remove(connection)
@@ -382,20 +395,3 @@ def _connect_failure(number: int | None) -> Verdict:
     name = errno.errorcode.get(number or 0, str(number))
     known = {"ECONNREFUSED": "connection refused", "ETIMEDOUT": "connect timed out"}
     return failure(known.get(name, f"connect {name}"))
-
-
-def raise_file_limit(wanted: int) -> None:
-    """Let this process have *wanted* sockets, as far as the system lets it."""
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    goal = wanted + 64
-    if soft != resource.RLIM_INFINITY and soft < goal:
-        most = goal if hard == resource.RLIM_INFINITY else min(goal, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-
-
-def stay_on(cpu: int | None) -> None:
-    """Keep this process on one core."""
-    if cpu is not None:
-        os.sched_setaffinity(0, {cpu})

@@ -8,7 +8,16 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from augury.bench.dialects.base import FAILED, GOOD, OK, WRONG, Dialect, Verdict, judge_status
+from augury.bench.dialects.base import (
+    FAILED,
+    GOOD,
+    OK,
+    UNREADABLE,
+    WRONG,
+    Dialect,
+    Verdict,
+    judge_status,
+)
 
 # Models on other runtimes, threads and batch sizes differ in the last digits of FP32, int8 ones in more.
 TOLERANCE: Final = 1e-3
@@ -29,21 +38,28 @@ def make_judge(
         check: ``status`` looks at nothing but the status.
         expects: Of each request the rows that must be answered, as JSON; empty: any.
     """
+
+    def judge_rows(status: int, body: bytes, which: int) -> Verdict:
+        try:
+            return dialect.judge(status, body, rows)
+        except RecursionError:  # brackets without end
+            return UNREADABLE
+
     if check == "status" and not expects:
         return lambda status, body, which: (
             GOOD if 200 <= status < 300 else judge_status(status, body)
         )
     if not expects:
-        return lambda status, body, which: dialect.judge(status, body, rows)
+        return judge_rows
 
     def judge(status: int, body: bytes, which: int) -> Verdict:
-        verdict = dialect.judge(status, body, rows)
+        verdict = judge_rows(status, body, which)
         if verdict.outcome != OK:
             return verdict
         try:
             answered = dialect.rows_of(body)
-        except (ValueError, TypeError, IndexError, msgspec.MsgspecError):
-            return Verdict(WRONG, "unreadable answer")
+        except (ValueError, TypeError, IndexError, RecursionError, msgspec.MsgspecError):
+            return UNREADABLE
         return GOOD if matches(msgspec.json.decode(expects[which]), answered) else NOT_EXPECTED
 
     return judge

@@ -12,9 +12,10 @@ import struct
 from typing import Final
 
 from augury.bench.dialects.registry import DIALECTS
-from augury.bench.load.generator import Generator, raise_file_limit, stay_on
+from augury.bench.load.generator import Generator
 from augury.bench.load.judging import make_judge
 from augury.bench.load.plan import Broken, Done, Ready, decode_plan, encode, write_frame
+from augury.bench.load.system import raise_file_limit, stay_on
 from augury.core.errors import AuguryError
 
 START: Final = struct.Struct(">d")

@@ -81,7 +81,11 @@ class Tally:
         # Answers that came within the window, whenever they were asked: what CPU time is divided by.
         self.answered_inside = 0
         self.waited = 0
+        # Of the generator: its CPU time, and all time in which it was not waiting, over the time that passed.
         self.cpu_share = 0.0
+        self.busy_share = 0.0
+        # How late it woke up, twenty times a second.
+        self.behind_s: list[float] = []
         self._verdicts: list[Verdict] = []
         self._numbers: dict[Verdict, int] = {}
         points = max(1, min(MAX_POINTS, int(np.ceil(duration_s / interval_s - 1e-9))))
@@ -165,6 +169,8 @@ class Tally:
         self.answered_inside += other.answered_inside
         self.waited += other.waited
         self.cpu_share = max(self.cpu_share, other.cpu_share)
+        self.busy_share = max(self.busy_share, other.busy_share)
+        self.behind_s += other.behind_s
         self.duration_s = max(self.duration_s, other.duration_s)
         self._series += other._series
         self._point_latencies += other._point_latencies
@@ -195,7 +201,8 @@ class Tally:
         document: dict[str, Any] = {
             "window": [self.warm_up_s, self.duration_s, self.slo_s, self.interval_s],
             "kinds": [[*verdict, count] for verdict, count in self.kinds.items()],
-            "numbers": [self.good, self.answered_inside, self.waited, self.cpu_share],
+            "numbers": [self.good, self.answered_inside, self.waited],
+            "generator": [self.cpu_share, self.busy_share, self.behind_s],
             "series": self._series.tobytes(),
             "latencies": self._point_latencies.tobytes(),
         }
@@ -212,7 +219,8 @@ class Tally:
         tally = cls(warm_up_s, duration_s, slo_s, interval_s)
         tally.duration_s = measured_s
         tally.kinds = {Verdict(outcome, label): n for outcome, label, n in document["kinds"]}
-        tally.good, tally.answered_inside, tally.waited, tally.cpu_share = document["numbers"]
+        tally.good, tally.answered_inside, tally.waited = document["numbers"]
+        tally.cpu_share, tally.busy_share, tally.behind_s = document["generator"]
         for mine, name in ((tally._series, "series"), (tally._point_latencies, "latencies")):
             mine[:] = np.frombuffer(document[name], np.int64).reshape(mine.shape)
         for name in _HISTOGRAMS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,8 +33,10 @@ _PACKAGES: Final = (
 )
 
 
-def document(result: Level | Sweep, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """All of *result*, with the machine and all *settings* (see :func:`settings_of`)."""
+def document(
+    result: Level | Sweep, settings: Mapping[str, Any], warnings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """All of *result*, with the machine, all *settings* (see :func:`settings_of`) and *warnings*."""
     levels = result.levels if isinstance(result, Sweep) else (result,)
     found: dict[str, Any] = {
         "schema": SCHEMA,
@@ -45,6 +47,7 @@ def document(result: Level | Sweep, settings: Mapping[str, Any]) -> dict[str, An
         "settings": dict(settings),
         "interrupted": result.interrupted,
         "generator_limit": result.generator_limit or None,
+        "warnings": list(warnings),
     }
     if isinstance(result, Sweep):
         found["sweep"] = {
@@ -52,6 +55,7 @@ def document(result: Level | Sweep, settings: Mapping[str, Any]) -> dict[str, An
             "sustainable_rps": result.sustainable_rps,
             "peak_goodput_rps": result.peak.goodput_rps if result.peak else None,
             "goodput_kept": number(result.goodput_kept),
+            "failure": result.failure or None,
         }
     found["levels"] = [level_document(level) for level in levels]
     return found
@@ -86,6 +90,8 @@ def level_document(level: Level) -> dict[str, Any]:
         "generator": {
             "lag_ms": percentiles(level.lag),
             "cpu_share": number(level.generator_cpu),
+            "busy_share": number(level.generator_busy),
+            "behind_ms": number(level.generator_behind_s * 1e3),
             "waited_for_connection": level.waited,
             "limit": level.generator_limit or None,
         },
@@ -112,12 +118,14 @@ def settings_of(workload: Workload, load: Load, **more: Any) -> dict[str, Any]:
     target = workload.target
     return {
         "url": target.url,
-        "path": target.path,
+        "path": target.shown_path,
         "dialect": target.dialect.name,
         "model": target.model.name or None,
         "model_facts": dict(target.model.facts),
         "distinct_requests": len(workload.requests),
         "request_bytes": round(sum(map(len, workload.requests)) / len(workload.requests)),
+        "rows_from": workload.rows_from,
+        "no_store": workload.fresh,
         "rows_per_request": workload.rows,
         "check": "expected" if workload.expects else workload.check,
         "order": workload.order,
@@ -129,6 +137,7 @@ def settings_of(workload: Workload, load: Load, **more: Any) -> dict[str, Any]:
         "timeout_s": load.timeout_s,
         "seed": load.seed,
         "max_connections": load.max_connections,
+        "least_requests": load.least_requests,
         "processes": load.processes,
         "cpus": list(load.cpus),
         **more,

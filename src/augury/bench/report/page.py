@@ -68,11 +68,9 @@ def _subtitle(document: Document) -> str:
 
 
 def _warnings(document: Document) -> str:
-    told = []
-    if document["generator_limit"]:
-        told.append(
-            f"The generator, not the server, may be what was measured: {document['generator_limit']}."
-        )
+    told = [f"{one[:1].upper()}{one[1:]}." for one in document.get("warnings", ())]
+    if failure := document.get("sweep", {}).get("failure"):
+        told.append(f"Ended early: {failure}. This was measured until then.")
     if document["interrupted"]:
         told.append("Interrupted; this was measured until then.")
     return "".join(f'<p class="warning">{escape(one)}</p>' for one in told)

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from augury.app.cli.bench_options import (
-    cores,
-    header_of,
-    numbers,
-    read_expected,
-    read_trace,
-    seconds,
-)
-from augury.app.cli.terminal import RepositoryOption, bundled_or, existing_file, tell
+from augury.app.cli.bench.options import Chosen, check_loop, seconds, slo_seconds
+from augury.app.cli.terminal import InputFormat, RepositoryOption, existing_file
 
-if TYPE_CHECKING:
-    from augury.bench.load.arrivals import Trace
-    from augury.bench.results import Level, Sweep
-    from augury.bench.run import Load, Workload
-
-_STANDARD = Path("-")
 # Panels of --help.
 _LOAD, _ASKED, _SERVER, _OUTPUT = "Load", "What is asked", "Server", "Output"
 
@@ -130,7 +114,7 @@ def bench(
     slo: Annotated[
         float | None,
         typer.Option(
-            parser=seconds,
+            parser=slo_seconds,
             metavar="TIME",
             show_default="none",
             help="What counts as in time, such as 100ms.",
@@ -173,8 +157,18 @@ def bench(
             "--input",
             "-i",
             callback=lambda path: path and existing_file(path),
-            help="Rows: .txt (a text a line), .csv, .tsv, .jsonl.",
-            show_default="the model's own examples",
+            help="Rows: .txt (a text a line), .csv, .tsv, .jsonl; - for standard input.",
+            show_default="1,000 made up after the model's example",
+            rich_help_panel=_ASKED,
+        ),
+    ] = None,
+    format: Annotated[
+        InputFormat | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Of the input: jsonl, csv, tsv or txt.",
+            show_default="told by the ending; of standard input jsonl",
             rich_help_panel=_ASKED,
         ),
     ] = None,
@@ -267,7 +261,7 @@ def bench(
     pid: Annotated[
         list[int] | None,
         typer.Option(
-            help="A process of the server, for its CPU time and memory.",
+            help="A process of the server, for its CPU time and memory; may be given again.",
             show_default="who listens on its port here, with all children",
             rich_help_panel=_SERVER,
         ),
@@ -276,7 +270,8 @@ def bench(
         bool,
         typer.Option(
             "--cache",
-            help="Let the server that is started remember answers.",
+            help="Let the server remember and share answers; without, one that is started has no cache, "
+            "and requests of the native dialect say no-store.",
             rich_help_panel=_SERVER,
         ),
     ] = False,
@@ -308,207 +303,46 @@ def bench(
 
     Example: `augury bench tweet-sentiment --sweep --slo 100ms`
     """
-    from augury.bench.run import Load
-    from augury.core.errors import OperatorError
-
-    if connections is not None and (rate is not None or trace is not None or sweep or rates):
-        raise typer.BadParameter(
-            "is of the closed loop; leave it out, or --rate, --trace and --sweep",
-            param_hint="--connections",
-        )
-    if rate is not None and not 0 < rate < 1e7:
-        raise typer.BadParameter(
-            f"{rate:g} is not above 0 and below 10 million", param_hint="--rate"
-        )
-    if rate is not None and (sweep or rates):
-        raise typer.BadParameter(
-            "is one rate, a sweep has several; give --rates", param_hint="--rate"
-        )
-    wanted_rates = numbers(rates, "--rates")
-    if rates is not None and not all(wanted_rates):
-        raise typer.BadParameter("a rate is above 0", param_hint="--rates")
-    if (sweep or rates) and slo is None:
-        raise typer.BadParameter(
-            "a sweep looks for the highest rate that holds it; such as 100ms", param_hint="--slo"
-        )
-    if slo is not None and not slo > 0:
-        raise typer.BadParameter("it must be above 0", param_hint="--slo")
-    if not duration > 0:
-        raise typer.BadParameter("it must be above 0", param_hint="--duration")
-    if slo is not None and timeout <= slo:
-        raise typer.BadParameter(f"{timeout:g} s is not above the SLO", param_hint="--timeout")
-    if sum((input is not None, unique is not None)) > 1:
-        raise typer.BadParameter("--input and --unique exclude each other", param_hint="--unique")
-    if expect is not None and input is None:
-        raise typer.BadParameter("goes with --input", param_hint="--expect")
-    if echo is not None and "=" not in echo:
-        raise typer.BadParameter(f"{echo!r} is not OUTPUT=INPUT", param_hint="--echo")
-    if json == _STANDARD and html == _STANDARD:
-        raise typer.BadParameter("standard output is --json's", param_hint="--html")
-    headers = [header_of(one) for one in header or ()]
-    load = Load(
-        duration_s=duration,
-        warm_up_s=warm_up,
-        slo_s=slo,
-        timeout_s=timeout,
+    check_loop(connections=connections, rate=rate, trace=trace, sweep=sweep, rates=rates, slo=slo)
+    chosen = Chosen(
+        target=target,
+        model=model,
+        repository=repository,
+        dialect=dialect,
+        connections=connections,
+        rate=rate,
+        arrivals=arrivals,
+        cv2=cv2,
+        trace=trace,
+        trace_kind=trace_kind,
+        sweep=sweep,
+        rates=rates,
+        precision=precision,
+        slo=slo,
+        duration=duration,
+        warm_up=warm_up,
+        timeout=timeout,
         seed=seed,
         max_connections=max_connections,
+        input=input,
+        format=format,
+        column=column,
+        unique=unique,
+        order=order,
+        rows=rows,
+        check=check,
+        expect=expect,
+        echo=echo,
+        deadline_header=deadline_header,
+        header=tuple(header or ()),
         processes=processes,
-        cpus=cores(cpus, "--cpus"),
-        pids=tuple(pid or ()),
+        cpus=cpus,
+        server_cpus=server_cpus,
+        pid=tuple(pid or ()),
+        cache=cache,
+        json=json,
+        html=html,
     )
-    recorded = read_trace(trace, trace_kind) if trace is not None else None
-    with _server(target, model, repository, cache, cores(server_cpus, "--server-cpus")) as (
-        url,
-        name,
-        facts,
-    ):
-        from augury.bench.run import prepare
+    from augury.app.cli.bench.job import run
 
-        workload = prepare(
-            url,
-            dialect=dialect,
-            model=name,
-            file=input,
-            column=column,
-            unique=unique,
-            rows_per_request=rows,
-            expect=read_expected(expect) if expect is not None else None,
-            echo=(echo.partition("=")[0], echo.partition("=")[2]) if echo else None,
-            slo_s=slo,
-            deadline=deadline_header,
-            headers=headers,
-            check=check,
-            order=order,
-        )
-        job = _Job(workload, load, arrivals, cv2 if arrivals == "gamma" else 1.0, recorded)
-        result = job.run(connections, rate, sweep or bool(rates), wanted_rates or None, precision)
-    from augury.app.cli.bench_tables import show_result
-
-    if json != _STANDARD:
-        show_result(result, workload, facts)
-    if json is not None or html is not None:
-        _write(result, job, json, html, {"server": facts, "trace": str(trace) if trace else None})
-    if result.generator_limit:
-        tell(
-            f"WARNING: the generator, not the server, may be what was measured: {result.generator_limit}"
-        )
-    if result.interrupted:
-        raise typer.Exit(130)
-    levels = (result,) if not hasattr(result, "levels") else result.levels
-    if wrong := sum(level.wrong for level in levels):
-        raise OperatorError(f"{wrong:,} answers were wrong")
-    if not any(level.ok for level in levels):
-        raise OperatorError("nothing was answered")
-
-
-@dataclass
-class _Job:
-    """What is measured, and how."""
-
-    workload: Workload
-    load: Load
-    arrivals: Literal["poisson", "gamma", "constant"]
-    cv2: float
-    trace: Trace | None
-
-    def run(
-        self,
-        connections: int | None,
-        rate: float | None,
-        sweeping: bool,
-        rates: tuple[float, ...] | None,
-        precision: float,
-    ) -> Level | Sweep:
-        """Measure, and show how far it is."""
-        from augury.app.cli.bench_tables import Watching
-        from augury.bench.run import run_closed, run_open
-        from augury.bench.run import sweep as run_sweep
-
-        with Watching() as watching:
-            if sweeping:
-                return run_sweep(
-                    self.workload,
-                    self.load,
-                    rates=rates,
-                    arrivals=self.arrivals,
-                    cv2=self.cv2,
-                    trace=self.trace,
-                    precision=precision,
-                    tell=watching.tell,
-                    on_level=watching.add,
-                )
-            if rate is not None or self.trace is not None:
-                return run_open(
-                    self.workload,
-                    self.load,
-                    rate_rps=rate,
-                    arrivals=self.arrivals,
-                    cv2=self.cv2,
-                    trace=self.trace,
-                    tell=watching.tell,
-                )
-            return run_closed(
-                self.workload, self.load, connections=connections or 32, tell=watching.tell
-            )
-
-
-@contextmanager
-def _server(
-    target: str, model: str, repository: Path | None, cache: bool, cpus: tuple[int, ...]
-) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """URL, model and facts of the server; one of our own when *target* is a model."""
-    if "://" in target:
-        if cpus or cache:
-            option = "--server-cpus" if cpus else "--cache"
-            raise typer.BadParameter("is for a server that is started here", param_hint=option)
-        yield target, model, {}
-        return
-    import signal
-    import sys
-
-    from augury.app.cli.terminal import quiet_logs
-    from augury.app.local.own_server import serve_package
-    from augury.app.local.selection import select_package
-    from augury.packages.reader import available_versions
-
-    quiet_logs()
-    # The server that is started should not outlive a `kill` of this process.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    path = Path(target)
-    if model and path.is_dir() and not available_versions(path):
-        package = select_package(model, path)
-    else:
-        package = select_package(target, bundled_or(repository))
-    tell(
-        f"starting a server for {package.name} {package.version}, its cache {'on' if cache else 'off'}"
-    )
-    with serve_package(package, cache=cache, cpus=cpus) as server:
-        facts = {"started": True, "cache": cache, "cpus": list(cpus), **server.settings}
-        yield server.url, package.name, facts
-
-
-def _write(
-    result: Level | Sweep,
-    job: _Job,
-    to_json: Path | None,
-    to_html: Path | None,
-    more: dict[str, Any],
-) -> None:
-    import json
-
-    from augury.app.local.files import open_output
-    from augury.bench.report.document import document, settings_of
-
-    told = document(
-        result,
-        settings_of(job.workload, job.load, arrivals=job.arrivals, cv2=job.cv2, **more),
-    )
-    if to_json is not None:
-        with open_output(to_json) as file:
-            file.write(json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n")
-    if to_html is not None:
-        from augury.bench.report.page import page
-
-        with open_output(to_html) as file:
-            file.write(page(told).encode())
+    run(chosen)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from augury.bench.dialects.base import plain_words
 from augury.bench.results import Level, Snapshot, Sweep, errors_of
 from augury.bench.run import Workload
 
@@ -52,7 +53,7 @@ class Watching:
         self._levels.append(level)
         if self._live is None:
             sys.stderr.write(
-                f"{plain(level.rate_rps or 0)}/s: {level.good_share:.1%} in time, "
+                f"{plain(level.rate_rps or 0)}/s: {percent(level.good_share)} in time, "
                 f"p99 {milliseconds(level.latency_ms(99))}\n"
             )
 
@@ -103,22 +104,27 @@ def show_result(result: Level | Sweep, workload: Workload, facts: dict[str, Any]
     """Print *result* on standard output."""
     from rich.markup import escape
 
-    from augury.app.cli.terminal import show
+    from augury.app.cli.terminal import count, show
 
     target = workload.target
-    name = target.model.name or target.path
+    name = plain_words(target.model.name, 100) or target.shown_path
     where = "a server started for it" if facts else target.url
     told = [f"dialect {target.dialect.name}"]
     if facts:
         told.append(f"cache {'on' if facts['cache'] else 'off'}")
     if workload.deadline:
         told.append(workload.deadline)
+    if workload.rows_from != "given":
+        rows = {"file": "of the file", "examples": "the model's examples", "made up": "made up"}
+        told.append(f"{count(len(workload.requests), 'request')} {rows[workload.rows_from]}")
     if workload.expects:
         told.append("every answer compared with what was expected")
     show(f"[bold]{escape(name)}[/] on {escape(where)}: {escape(', '.join(told))}")
     levels = result.levels if isinstance(result, Sweep) else (result,)
     if result.interrupted:
         show("[yellow]interrupted; this was measured so far[/]")
+    if isinstance(result, Sweep) and result.failure:
+        show(f"[yellow]ended early: {escape(result.failure)}[/]")
     if isinstance(result, Sweep):
         show("", level_table(levels))
         show(
@@ -141,12 +147,12 @@ def level_table(levels: Sequence[Level]) -> Table:
         *(("CPU", "MiB") if wide else ()),
     )
     for level in levels:
-        share = f"{level.good_share:.1%}" if level.requests else "–"
+        share = percent(level.good_share)
         cells = [
             plain(level.offered_rps or level.rate_rps or 0.0),
-            f"[{'green' if level.holds else 'red'}]{share}[/]",
+            f"[{'yellow' if level.interrupted else 'green' if level.holds else 'red'}]{share}[/]",
             plain(level.goodput_rps),
-            *(plain(level.latency_ms(percent)) for percent in (50, 99, 99.9)),
+            *(plain(level.latency_ms(one)) for one in (50, 99, 99.9)),
             f"{level.refused:,}",
             f"{level.failed + level.wrong:,}",
         ]
@@ -168,6 +174,15 @@ def plain(value: float) -> str:
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """*share* in per cent.
+
+    >>> percent(0.98765), percent(0.98765, 2), percent(float("nan"))
+    ('98.8%', '98.77%', '–')
+    """
+    return f"{share:.{digits}%}" if math.isfinite(share) else "–"
 
 
 def milliseconds(value: float) -> str:
@@ -192,7 +207,7 @@ def _one(level: Level) -> list[Table | str]:
         lines.append(
             (
                 f"within {milliseconds(level.slo_s * 1e3)}",
-                f"{level.good:,} ({level.goodput_rps:,.1f}/s, {level.good_share:.2%} of all)",
+                f"{level.good:,} ({level.goodput_rps:,.1f}/s, {percent(level.good_share, 2)} of all)",
             )
         )
     lines += [(f"p{one:g}", milliseconds(level.latency_ms(one))) for one in (50, 90, 99, 99.9)]
@@ -201,9 +216,10 @@ def _one(level: Level) -> list[Table | str]:
         lines.append(("refusals, p99", milliseconds(level.refusals.percentile_us(99) / 1e3)))
     if level.server is not None:
         use = level.server
-        lines.append(
-            ("server CPU", f"{level.cpu_s_per_1000:.3f} s for 1,000 answers, {use.cores:.2f} cores")
-        )
+        part = f"{use.cores:.2f} cores"
+        if math.isfinite(level.cpu_s_per_1000):
+            part = f"{level.cpu_s_per_1000:.3f} s for 1,000 answers, {part}"
+        lines.append(("server CPU", part if math.isfinite(use.cores) else "not known"))
         memory = [use.rss_before_bytes, use.rss_peak_bytes, use.rss_after_bytes]
         before, peak, after = (f"{one / 2**20:,.0f}" for one in memory)
         lines.append(("server memory", f"{before} MiB before, {peak} peak, {after} after"))

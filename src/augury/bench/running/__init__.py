@@ -1,0 +1,1 @@
+"""Runs of load: ``level`` at one rate, ``rising`` at several, ``rest`` between them."""
