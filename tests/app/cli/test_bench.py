@@ -302,8 +302,10 @@ def test_a_started_server_never_outlives_the_measurement(
     tmp_path: Path, repository: Path, number: signal.Signals
 ) -> None:
     """Whether the terminal is closed, or the process ended in any way: the server ends too."""
+    # Whoever started the tests may have closed terminals ignored (nohup), which children inherit.
+    begin = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
     command = [
-        *(sys.executable, "-c", "from augury.app.cli import main; main()"),
+        *(sys.executable, "-c", f"{begin}; from augury.app.cli import main; main()"),
         *("bench", "identity", "--repository", str(repository), "-d", "60s"),
     ]
     process = subprocess.Popen(

@@ -131,9 +131,11 @@ async def test_nothing_listens() -> None:
             await x.fetch(server.OK)
 
 
-async def test_a_short_limit_is_sat_out(x: XSource, x_server: XServer) -> None:
+async def test_a_short_limit_is_sat_out(x_server: XServer) -> None:
     """A limit that ends within our patience costs time, not the answer."""
-    assert (await x.fetch(server.LIMITED_BRIEFLY)).id == server.LIMITED_BRIEFLY
+    limits = XLimits(budget_s=20.0, read_s=5.0, rate_limit_wait_s=10.0)
+    async with XSource(TOKEN, base_url=x_server.url, limits=limits) as x:
+        assert (await x.fetch(server.LIMITED_BRIEFLY)).id == server.LIMITED_BRIEFLY
     assert x_server.count(server.LIMITED_BRIEFLY) == 2
 
 

@@ -87,6 +87,9 @@ class Loop:
     failed: int = 0
     first_error: str = ""
     seconds: float = 0.0
+    # Until when Ctrl-C is waited for: a `join` that it interrupts takes the thread for ended (Python 3.11),
+    # and the interpreter would end under a model that still computes.
+    ended: threading.Event = field(default_factory=threading.Event)
 
 
 class Trial:
@@ -136,7 +139,7 @@ class Trial:
         loops = [Loop() for _ in range(self._layout.count)]
         threads = [
             threading.Thread(
-                target=self._compute,
+                target=self._run_loop,
                 args=(
                     loop,
                     batches,
@@ -152,16 +155,30 @@ class Trial:
         try:
             for thread in threads:
                 thread.start()
-            for thread in threads:
-                thread.join()
+            for loop in loops:
+                loop.ended.wait()
         finally:
             # After Ctrl-C: each ends after the batch that it has in hand.
             stop.set()
             begin.abort()
-            for thread in threads:
+            for thread, loop in zip(threads, loops, strict=True):
                 if thread.ident is not None:
+                    loop.ended.wait()
                     thread.join()
         tally.add_look(loops, max(0, resident_bytes() - self._before_bytes))
+
+    def _run_loop(
+        self,
+        loop: Loop,
+        batches: Sequence[Sequence[Columns]],
+        first: int,
+        signals: tuple[threading.Barrier, threading.Event],
+        bounds: tuple[float, float, int],
+    ) -> None:
+        try:
+            self._compute(loop, batches, first, signals, bounds)
+        finally:
+            loop.ended.set()
 
     def _compute(
         self,
