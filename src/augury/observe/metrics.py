@@ -57,6 +57,13 @@ class Metrics:
         self.registry = CollectorRegistry()
         registry = self.registry
         self.versions = _Versions()
+        # Batches are put aside as they come, and added up when somebody reads.
+        of_batches = partial(
+            LoopHistogram,
+            labelnames=["model", "version"],
+            before=self.versions.add_up,
+            registry=registry,
+        )
         self.requests = LoopCounter(
             "augury_requests",
             "Requests answered, by status code.",
@@ -70,13 +77,10 @@ class Metrics:
             buckets=TIME_BUCKETS_S,
             registry=registry,
         )
-        self.queue_seconds = LoopHistogram(
+        self.queue_seconds = of_batches(
             "augury_queue_seconds",
             "Time that work waited for an idle instance.",
-            ["model", "version"],
             buckets=TIME_BUCKETS_S,
-            before=self.versions.add_up,
-            registry=registry,
         )
         self.queue_rows = Gauge(
             "augury_queue_rows",
@@ -84,40 +88,28 @@ class Metrics:
             ["model", "version"],
             registry=registry,
         )
-        self.runtime_seconds = LoopHistogram(
+        self.runtime_seconds = of_batches(
             "augury_runtime_seconds",
             "Time of one batch in the runtime, postprocessing included; batches computed on the event "
             "loop are among them.",
-            ["model", "version"],
             buckets=TIME_BUCKETS_S,
-            before=self.versions.add_up,
-            registry=registry,
         )
-        self.batch_rows = LoopHistogram(
+        self.batch_rows = of_batches(
             "augury_batch_rows",
             "Rows in a batch.",
-            ["model", "version"],
             buckets=ROW_BUCKETS,
-            before=self.versions.add_up,
-            registry=registry,
         )
-        self.batch_predicted_seconds = LoopHistogram(
+        self.batch_predicted_seconds = of_batches(
             "augury_batch_predicted_seconds",
             "What the cost model had expected of a batch, if it knew anything; to be compared with "
             "augury_batch_observed_seconds.",
-            ["model", "version"],
             buckets=TIME_BUCKETS_S,
-            before=self.versions.add_up,
-            registry=registry,
         )
-        self.batch_observed_seconds = LoopHistogram(
+        self.batch_observed_seconds = of_batches(
             "augury_batch_observed_seconds",
             "What the batches took of which the cost model had expected something; those computed on "
             "the event loop are not asked about.",
-            ["model", "version"],
             buckets=TIME_BUCKETS_S,
-            before=self.versions.add_up,
-            registry=registry,
         )
         self.batch_dispatch = LoopCounter(
             "augury_batch_dispatch",
@@ -135,13 +127,10 @@ class Metrics:
             before=self.versions.add_up,
             registry=registry,
         )
-        self.batch_padding_ratio = LoopHistogram(
+        self.batch_padding_ratio = of_batches(
             "augury_batch_padding_ratio",
             "Part of a padded batch that is padding.",
-            ["model", "version"],
             buckets=RATIO_BUCKETS,
-            before=self.versions.add_up,
-            registry=registry,
         )
         self.cache_lookups = LoopCounter(
             "augury_cache_lookups",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -72,15 +73,63 @@ class Model:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+# GET a path; the JSON document, or None for 404.  Raises OperatorError for all else.
+Ask = Callable[[str], Any]
+
+
+class Place(NamedTuple):
+    """Where a dialect's models are: what stands before and after a model's name in the path.
+
+    >>> place = Place("/v1/models/", ":predict")
+    >>> place.path("a b"), place.model_of("/v1/models/a%20b:predict"), place.model_of("/docs")
+    ('/v1/models/a%20b:predict', 'a b', None)
+    """
+
+    prefix: str
+    suffix: str = ""
+
+    def path(self, model: str) -> str:
+        """Where requests for *model* go."""
+        return f"{self.described_at(model)}{self.suffix}"
+
+    def described_at(self, model: str) -> str:
+        """Where the server tells of *model*."""
+        return f"{self.prefix}{quote(model, safe='')}"
+
+    def model_of(self, path: str) -> str | None:
+        """The model that *path* names, or ``None``."""
+        if not (path.startswith(self.prefix) and path.endswith(self.suffix)):
+            return None
+        name = path[len(self.prefix) : len(path) - len(self.suffix)]
+        return unquote(name.split("/", 1)[0]) or None
+
+    def ask(self, ask: Ask, model: str) -> Any:
+        """What the server tells of *model*.
+
+        Raises:
+            OperatorError: There is no such model.
+        """
+        told = ask(self.described_at(model))
+        if told is None:
+            raise OperatorError(f"the server has no model {model!r}")
+        return told
+
+
+def need_model(dialect: str, model: str) -> None:
+    """Refuse to go on without a *model*.
+
+    Raises:
+        OperatorError: It is empty.
+    """
+    if not model:
+        raise OperatorError(f"the dialect {dialect} needs a model; name it with --model")
+
+
 class Encoded(NamedTuple):
     """A request's content type and body."""
 
     content_type: str
     body: bytes
-
-
-# GET a path; the JSON document, or None for 404.  Raises OperatorError for all else.
-Ask = Callable[[str], Any]
 
 
 class Dialect(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -17,6 +16,7 @@ from augury.bench.dialects.base import (
     Encoded,
     Input,
     Model,
+    Place,
     Row,
     Verdict,
     judge_status,
@@ -25,8 +25,7 @@ from augury.bench.dialects.base import (
 )
 from augury.core.errors import OperatorError
 
-_PREFIX: Final = "/api/models/"
-_SUFFIX: Final = "/predict"
+_PLACE: Final = Place("/api/models/", "/predict")
 
 
 class _Error(msgspec.Struct):
@@ -56,12 +55,10 @@ class Native:
     name = "native"
 
     def path(self, model: str) -> str:
-        return f"{_PREFIX}{quote(model, safe='')}{_SUFFIX}"
+        return _PLACE.path(model)
 
     def model_of(self, path: str) -> str | None:
-        if not (path.startswith(_PREFIX) and path.endswith(_SUFFIX)):
-            return None
-        return unquote(path[len(_PREFIX) : -len(_SUFFIX)].split("/", 1)[0]) or None
+        return _PLACE.model_of(path)
 
     def describe(self, ask: Ask, model: str) -> Model:
         if not model:
@@ -77,9 +74,7 @@ class Native:
                 )
                 raise OperatorError(f"the server {there}; name one with --model")
             model = names[0]
-        told = ask(f"{_PREFIX}{quote(model, safe='')}")
-        if told is None:
-            raise OperatorError(f"the server has no model {model!r}")
+        told = _PLACE.ask(ask, model)
         for version in told["versions"]:
             if version["version"] == told["default_version"] and version["signature"]:
                 return _model(told["name"], version)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -16,16 +15,17 @@ from augury.bench.dialects.base import (
     Encoded,
     Input,
     Model,
+    Place,
     Row,
     Verdict,
     cells,
     judge_status,
+    need_model,
     wrong_rows,
 )
 from augury.core.errors import OperatorError
 
-_PREFIX: Final = "/v2/models/"
-_SUFFIX: Final = "/infer"
+_PLACE: Final = Place("/v2/models/", "/infer")
 
 
 class _Shape(msgspec.Struct):
@@ -67,19 +67,14 @@ class OipV2:
         return OipV2(round(seconds * 1e6))
 
     def path(self, model: str) -> str:
-        return f"{_PREFIX}{quote(model, safe='')}{_SUFFIX}"
+        return _PLACE.path(model)
 
     def model_of(self, path: str) -> str | None:
-        if not (path.startswith(_PREFIX) and path.endswith(_SUFFIX)):
-            return None
-        return unquote(path[len(_PREFIX) : -len(_SUFFIX)].split("/", 1)[0]) or None
+        return _PLACE.model_of(path)
 
     def describe(self, ask: Ask, model: str) -> Model:
-        if not model:
-            raise OperatorError("the dialect oip-v2 needs a model; name it with --model")
-        told = ask(f"{_PREFIX}{quote(model, safe='')}")
-        if told is None:
-            raise OperatorError(f"the server has no model {model!r}")
+        need_model(self.name, model)
+        told = _PLACE.ask(ask, model)
         return Model(
             model,
             tuple(

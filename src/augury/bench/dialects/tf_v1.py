@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -14,15 +13,15 @@ from augury.bench.dialects.base import (
     Ask,
     Encoded,
     Model,
+    Place,
     Row,
     Verdict,
     judge_status,
+    need_model,
     wrong_rows,
 )
-from augury.core.errors import OperatorError
 
-_PREFIX: Final = "/v1/models/"
-_SUFFIX: Final = ":predict"
+_PLACE: Final = Place("/v1/models/", ":predict")
 
 
 class _Answer(msgspec.Struct):
@@ -43,19 +42,14 @@ class TfV1:
     name = "tf-v1"
 
     def path(self, model: str) -> str:
-        return f"{_PREFIX}{quote(model, safe='')}{_SUFFIX}"
+        return _PLACE.path(model)
 
     def model_of(self, path: str) -> str | None:
-        if not (path.startswith(_PREFIX) and path.endswith(_SUFFIX)):
-            return None
-        return unquote(path[len(_PREFIX) : -len(_SUFFIX)].split("/", 1)[0]) or None
+        return _PLACE.model_of(path)
 
     def describe(self, ask: Ask, model: str) -> Model:
-        if not model:
-            raise OperatorError("the dialect tf-v1 needs a model; name it with --model")
-        told = ask(f"{_PREFIX}{quote(model, safe='')}")
-        if told is None:
-            raise OperatorError(f"the server has no model {model!r}")
+        need_model(self.name, model)
+        told = _PLACE.ask(ask, model)
         states = [one.get("state") for one in told.get("model_version_status", ())]
         return Model(model, facts={"states": states})
 

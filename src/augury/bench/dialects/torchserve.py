@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import quote, unquote
 
 import msgspec
 
-from augury.bench.dialects.base import GOOD, Ask, Encoded, Model, Row, Verdict, judge_status
+from augury.bench.dialects.base import (
+    GOOD,
+    Ask,
+    Encoded,
+    Model,
+    Place,
+    Row,
+    Verdict,
+    judge_status,
+    need_model,
+)
 from augury.core.errors import OperatorError
 
-_PREFIX: Final = "/predictions/"
+_PLACE: Final = Place("/predictions/")
 
 
 class TorchServe:
@@ -20,16 +29,13 @@ class TorchServe:
     name = "torchserve"
 
     def path(self, model: str) -> str:
-        return f"{_PREFIX}{quote(model, safe='')}"
+        return _PLACE.path(model)
 
     def model_of(self, path: str) -> str | None:
-        if not path.startswith(_PREFIX):
-            return None
-        return unquote(path[len(_PREFIX) :].split("/", 1)[0]) or None
+        return _PLACE.model_of(path)
 
     def describe(self, ask: Ask, model: str) -> Model:
-        if not model:
-            raise OperatorError("the dialect torchserve needs a model; name it with --model")
+        need_model(self.name, model)
         # What there is, only the management port tells.
         return Model(model)
 
