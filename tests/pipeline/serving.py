@@ -25,8 +25,9 @@ from augury.lifecycle.manager import Manager
 from augury.lifecycle.sources.directory import DirectorySource
 from augury.observe.metrics import Metrics
 from augury.pipeline.engine import Engine
+from augury.pipeline.loading import ServableLoader
 from augury.pipeline.remembered import PredictionRows, RowShelf, remembered_nbytes
-from augury.pipeline.servable import ModelServable, ServableLoader
+from augury.pipeline.servable import ModelServable
 from augury.runtimes.onnx import OnnxRuntime
 from augury.stores.base import KeyValueStore
 

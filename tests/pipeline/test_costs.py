@@ -18,7 +18,7 @@ from augury.observe.metrics import Metrics
 from augury.packages.reader import ModelPackage, read_package
 from augury.pipeline.calibration import BUDGET_S, calibrate
 from augury.pipeline.costs import MAX_FILES, CostBook, machine_facts
-from augury.pipeline.servable import ServableLoader
+from augury.pipeline.loading import ServableLoader
 from tests import models
 
 MACHINE = machine_facts("ONNX Runtime 1", instances=2, threads=1, cores=2)

@@ -10,11 +10,11 @@ import pytest
 
 from augury.batching.scheduler import Scheduler
 from augury.core.errors import DeadlineExceeded
-from augury.core.request import InferResponse, Priority
+from augury.core.request import Priority
 from augury.pipeline.servable import ModelServable
 from tests import models
-from tests.pipeline.serving import ONE_INSTANCE, Gate, Serving, ask, serving, turns
-from tests.pipeline.test_patience import Submitted, begin, now_s
+from tests.pipeline.serving import ONE_INSTANCE, Gate, ask, serving, turns
+from tests.pipeline.test_patience import Submitted, begin, busy, now_s
 
 DUE_S = 0.4
 
@@ -26,13 +26,6 @@ def write(repository: Path, more: str = "") -> None:
     (folder / "model.toml").write_text(text, encoding="utf-8")
 
 
-async def busy(served: Serving, gate: Gate) -> asyncio.Task[InferResponse]:
-    """Its instance has something to do for as long as the gate is closed."""
-    task = asyncio.create_task(served.engine.infer(ask("identity", [0, 0], priority=Priority.LOW)))
-    await gate.running()
-    return task
-
-
 @pytest.mark.parametrize("use_cache", [True, False])
 async def test_it_is_kept_on_time_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use_cache: bool
@@ -41,7 +34,7 @@ async def test_it_is_kept_on_time_and_counted(
     write(tmp_path)
     async with serving(tmp_path) as served:
         gate = Gate(monkeypatch)
-        first = await busy(served, gate)
+        first = await busy(served, gate, priority=Priority.LOW)
         start_s = now_s()
         with pytest.raises(DeadlineExceeded, match=r"0\.400 s .* \[batching\] deadline_s"):
             await begin(served, use_cache=use_cache)
@@ -67,7 +60,7 @@ async def test_bulk_work_takes_as_long_as_it_takes(
     write(tmp_path)
     async with serving(tmp_path) as served:
         gate = Gate(monkeypatch)
-        first = await busy(served, gate)
+        first = await busy(served, gate, priority=Priority.LOW)
         submitted = Submitted(monkeypatch)
         bulk = begin(served, priority=Priority.LOW, use_cache=use_cache)
         await asyncio.sleep(DUE_S + 0.1)
@@ -84,7 +77,7 @@ async def test_who_allows_more_is_answered_though_the_first_named_nothing(
     write(tmp_path)
     async with serving(tmp_path) as served:
         gate = Gate(monkeypatch)
-        first = await busy(served, gate)
+        first = await busy(served, gate, priority=Priority.LOW)
         leader = begin(served)
         await turns()
         joiner = begin(served, deadline_s=now_s() + 60)
@@ -103,7 +96,7 @@ async def test_who_joins_has_the_whole_time(
     write(tmp_path)
     async with serving(tmp_path) as served:
         gate = Gate(monkeypatch)
-        first = await busy(served, gate)
+        first = await busy(served, gate, priority=Priority.LOW)
         submitted = Submitted(monkeypatch)
         leader = begin(served, deadline_s=now_s() + 0.2) if hasty else begin(served)
         await asyncio.sleep(0.1)

@@ -35,8 +35,8 @@ from augury.lifecycle.sources.directory import DirectorySource
 from augury.observe.metrics import Metrics
 from augury.pipeline.engine import Engine
 from augury.pipeline.joining import Joiner
+from augury.pipeline.loading import ServableLoader
 from augury.pipeline.remembered import PredictionRows, remembered_nbytes
-from augury.pipeline.servable import ServableLoader
 from augury.stores.memory import MemoryStore
 from tests.models import write_echo, write_token_sum, write_tokenizer, write_two_inputs
 

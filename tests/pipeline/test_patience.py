@@ -48,6 +48,13 @@ def begin(served: Serving, **options: Any) -> asyncio.Task[InferResponse]:
     return asyncio.create_task(served.engine.infer(ask("identity", [7, 7], **options)))
 
 
+async def busy(served: Serving, gate: Gate, **options: Any) -> asyncio.Task[InferResponse]:
+    """Its instance has something to do for as long as the gate is closed."""
+    task = asyncio.create_task(served.engine.infer(ask("identity", [0, 0], **options)))
+    await gate.running()
+    return task
+
+
 @pytest.mark.parametrize("use_cache", [True, False])
 async def test_deadline_and_priority_reach_the_queue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use_cache: bool
@@ -71,8 +78,7 @@ async def test_the_patient_are_answered_though_the_hasty_began(
     write(tmp_path)
     async with serving(tmp_path) as served:
         gate = Gate(monkeypatch)
-        busy = asyncio.create_task(served.engine.infer(ask("identity", [0, 0])))
-        await gate.running()
+        first = await busy(served, gate)
         submitted = Submitted(monkeypatch)
         hasty = begin(served, deadline_s=now_s() + 0.05)
         await turns()
@@ -86,7 +92,7 @@ async def test_the_patient_are_answered_though_the_hasty_began(
         gate.open.set()
         for one in (patient, endless):
             assert (await one).outputs["y"].tolist() == [[7, 7]]
-        await busy
+        await first
         assert gate.rows == [1, 1]
 
 
@@ -97,8 +103,7 @@ async def test_when_nobody_waits_any_more_it_is_not_computed(
     write(tmp_path)
     async with serving(tmp_path) as served:
         gate = Gate(monkeypatch)
-        busy = asyncio.create_task(served.engine.infer(ask("identity", [0, 0])))
-        await gate.running()
+        first = await busy(served, gate)
         hasty = begin(served, deadline_s=now_s() + 0.05)
         await turns()
         endless = begin(served)
@@ -107,7 +112,7 @@ async def test_when_nobody_waits_any_more_it_is_not_computed(
         with pytest.raises(DeadlineExceeded):
             await hasty
         gate.open.set()
-        await busy
+        await first
         await asyncio.gather(endless, return_exceptions=True)
         await turns(20)
         assert gate.rows == [1]
@@ -121,8 +126,7 @@ async def test_the_urgent_do_not_wait_behind_bulk(
     write(tmp_path)
     async with serving(tmp_path) as served:
         gate = Gate(monkeypatch)
-        busy = asyncio.create_task(served.engine.infer(ask("identity", [0, 0])))
-        await gate.running()
+        first = await busy(served, gate)
         submitted = Submitted(monkeypatch)
         asked = []
         for priority in (Priority.LOW, Priority.NORMAL, Priority.LOW, Priority.NORMAL):
@@ -132,7 +136,7 @@ async def test_the_urgent_do_not_wait_behind_bulk(
         gate.open.set()
         for one in asked:
             assert (await one).outputs["y"].tolist() == [[7, 7]]
-        await busy
+        await first
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from augury.observe.metrics import Metrics
 from augury.packages.digest import content_digest
 from augury.packages.manifest import InstancesTable
 from augury.packages.reader import ModelPackage, read_package
-from augury.pipeline import servable as servable_module
-from augury.pipeline.servable import Instances, ModelServable, ServableLoader, choose_instances
+from augury.pipeline import loading
+from augury.pipeline.loading import ServableLoader
+from augury.pipeline.servable import Instances, ModelServable, choose_instances
 from augury.runtimes.onnx import OnnxRuntime
 from tests import models
 
@@ -105,7 +106,7 @@ def test_files_that_are_replaced_once_their_digest_is_read(
         package.model_file.write_bytes(package.model_file.read_bytes())
         return digest
 
-    monkeypatch.setattr(servable_module, "content_digest", digest_of_what_is_replaced)
+    monkeypatch.setattr(loading, "content_digest", digest_of_what_is_replaced)
     loader = ServableLoader(SystemClock(), Metrics(), share_answers=True)
     with pytest.raises(InvalidPackage, match="changed while they were loaded"):
         loader.load(read_package(folder, 1), 1)

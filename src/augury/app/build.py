@@ -29,8 +29,8 @@ from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics
 from augury.pipeline.costs import CostBook
 from augury.pipeline.engine import Engine
+from augury.pipeline.loading import ServableLoader
 from augury.pipeline.remembered import PredictionRows, remembered_nbytes
-from augury.pipeline.servable import ServableLoader
 from augury.protocols.native.batches import router as batch_routes
 from augury.protocols.native.routes import PredictRoute
 from augury.stores.base import KeyValueStore

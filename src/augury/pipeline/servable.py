@@ -12,7 +12,6 @@ import numpy as np
 
 from augury.batching.budget import CpuBudget
 from augury.batching.cost import CostModel
-from augury.batching.hop import measure_hop_s
 from augury.batching.inline import InlineGate
 from augury.batching.merge import gather_outputs
 from augury.batching.policies.base import BatchPolicy, PolicyContext
@@ -29,7 +28,6 @@ from augury.core.signature import Signature, TensorSpec
 from augury.core.tensor import NUMPY_DTYPES, Array, Columns, zero_rows
 from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics, VersionMetrics
-from augury.packages.digest import content_digest, file_stamps
 from augury.packages.manifest import InstancesTable
 from augury.packages.reader import MANIFEST_NAME, ModelPackage, read_manifest_files
 from augury.pipeline.agreement import signature_faults
@@ -322,68 +320,6 @@ class ModelServable:
             raise InvalidPackage(f"[[postprocess]]: {error.message}", path=str(path)) from None
         columns: Columns = dict(zeros)
         return columns
-
-
-class ServableLoader:
-    """Loads and warms up; the manager's way to servables.
-
-    Args:
-        clock: Monotonic time.
-        metrics: Where batches are counted.
-        share_answers: Whether answers are remembered where other processes find them.
-        remembers: Whether this process has room for answers.
-        costs: Where what batches cost is kept between starts; ``None``: nowhere.
-    """
-
-    def __init__(
-        self,
-        clock: Clock,
-        metrics: Metrics,
-        *,
-        share_answers: bool = False,
-        remembers: bool = True,
-        costs: CostBook | None = None,
-    ) -> None:
-        self._budget = CpuBudget(len(os.sched_getaffinity(0)), clock)
-        self._costs = costs
-        self._hop_s: float | None = None  # measured when the first model is loaded
-        self._clock = clock
-        self._metrics = metrics
-        self._share_answers = share_answers
-        self._remembers = remembers
-
-    def load(self, package: ModelPackage, generation: int) -> ModelServable:
-        """A servable that has answered its examples.
-
-        Raises:
-            InvalidPackage: The package cannot be served.
-        """
-        table = package.manifest.cache
-        sharing = self._share_answers and table.enabled and table.store
-        # The stamps first: a file that is replaced while the digest is read is noticed below.
-        stamps = file_stamps(package) if sharing else ()
-        content = content_digest(package) if sharing else None
-        if self._hop_s is None:
-            self._hop_s = measure_hop_s()
-        servable = ModelServable(
-            package,
-            generation,
-            clock=self._clock,
-            metrics=self._metrics,
-            content=content,
-            remembers=self._remembers,
-            budget=self._budget,
-            hop_s=self._hop_s,
-            costs=self._costs,
-        )
-        servable.warm_up()
-        if sharing and file_stamps(package) != stamps:
-            raise InvalidPackage(
-                "its files changed while they were loaded; move a version into the repository when "
-                "it is whole",
-                path=str(package.path),
-            )
-        return servable
 
 
 def _policy(package: ModelPackage) -> Policy:
