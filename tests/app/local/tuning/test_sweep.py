@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -255,6 +256,17 @@ def test_a_look_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_the_system_tells() -> None:
     """Memory of this process, and what others compute meanwhile."""
-    others = Others()
     assert resident_bytes() > 1 << 20
-    assert 0 <= others.cores() <= len(os.sched_getaffinity(0)) + 1
+    others = Others()
+    subprocess.run(
+        [sys.executable, "-c", "import time\nwhile time.process_time() < 0.5: pass"], check=True
+    )
+    assert 0.0 < others.cores() <= len(os.sched_getaffinity(0))
+
+
+def test_others_never_have_more_cores_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick that is counted in the middle of a very short look is not a machine full of others."""
+    others = Others()
+    busy_s, own_s, wall_s = others._read()
+    monkeypatch.setattr(others, "_read", lambda: (busy_s + 1.0, own_s, wall_s + 1e-6))
+    assert others.cores() == len(os.sched_getaffinity(0))

@@ -247,10 +247,14 @@ class Others:
         self._since = self._read()
 
     def cores(self) -> float:
-        """Cores that they kept busy on average; NaN where the system does not tell."""
+        """Cores that they kept busy on average, at most all; NaN where the system does not tell.
+
+        The system counts in ticks of 10 ms, so a look over much less than a second is a guess.
+        """
         (busy_s, own_s, wall_s), now = self._since, self._read()
         others_s = now[0] - busy_s - (now[1] - own_s)
-        return max(others_s, 0.0) / max(now[2] - wall_s, 1e-9)  # NaN stays
+        cores = max(others_s, 0.0) / max(now[2] - wall_s, 1e-9)  # NaN stays
+        return min(cores, float(len(self._cores)))
 
     def _read(self) -> tuple[float, float, float]:
         """Seconds: busy cores, this process, the clock."""
