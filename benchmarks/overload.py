@@ -4,7 +4,7 @@ Augury alone, with the bundled model and without a cache: the rate that holds (9
 runs and confirmed by a longer one, and then three times that rate.  The generator is `augury bench`'s, a process of its own, on a
 core of its own where there are three or more.
 
-    python -m benchmarks.overload [--package DIR] [--data FILE] [--slo-ms 100] [--seconds 30] [--rate R]
+    python -m benchmarks.overload [--package DIR] [--data FILE] [--slo-ms 100] [--seconds 30] [--rate R] [--apart]
 """
 
 from __future__ import annotations
@@ -110,9 +110,12 @@ def main() -> None:
     parser.add_argument("--slo-ms", type=float, default=100.0)
     parser.add_argument("--seconds", type=float, default=30.0, help="of the overload")
     parser.add_argument("--rate", type=float, help="what it sustains, when that is known")
+    parser.add_argument(
+        "--apart", action="store_true", help="on two cores: one for the server, one for the load"
+    )
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    cores: Cores = share(os.sched_getaffinity(0), "text")
+    cores: Cores = share(os.sched_getaffinity(0), "identity" if args.apart else "text")
     slo_s = args.slo_ms / 1e3
     with TemporaryDirectory() as folder:
         package = args.package or models.uncached(Path(folder))

@@ -59,9 +59,7 @@ def main() -> None:
     parser.add_argument("--only", help=f"servers: {','.join(servers.NAMES)}")
     parser.add_argument("--works", help=f"works: {','.join(works.NAMES)}")
     parser.add_argument("--repeats", type=int, help="of the closed loop (5)")
-    parser.add_argument(
-        "--goodput-repeats", type=int, help="of the search for the highest rate (2)"
-    )
+    parser.add_argument("--goodput-repeats", type=int, help="of the climb to the highest rate (3)")
     parser.add_argument("--seconds", type=float, help="of each closed loop (3)")
     parser.add_argument(
         "--data", type=Path, help="real tweets: tab-separated, text in the last column"

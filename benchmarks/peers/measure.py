@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import statistics
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -93,7 +94,7 @@ class Measurement:
         for arrivals in plan.arrivals:
             chosen = asked if arrivals == "poisson" else contenders(self._entries, "poisson")
             for repeat in range(plan.goodput_repeats):
-                one = partial(loop.goodput, arrivals)
+                one = partial(loop.climb, arrivals, statistics.median(self.limits))
                 self._in_turn(f"goodput, {arrivals}", 1, one, chosen, begin=repeat)
                 chosen = contenders(self._entries, "poisson")
         if plan.overload_s:

@@ -11,9 +11,11 @@ from augury.bench.results import Level
 from augury.bench.run import Load, run_open
 from augury.bench.sweep import search
 from benchmarks.peers.outcome import Entry, Plan, middle
-from benchmarks.peers.search import seconds, settle_on
+from benchmarks.peers.search import highest, seconds, settle_on
 
 CV2 = 4.0
+# The rates that are tried, as parts of what the tight loop makes.
+PARTS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0)
 OVERLOAD = 3.0
 # Each search begins elsewhere: this part of what the closed loop reached.
 FIRST = (0.5, 0.6, 0.4, 0.7, 0.45)
@@ -57,6 +59,35 @@ class OpenLoop:
         found = settle_on(long, near or first / 4, most=self.plan.decisive) or 0.0
         entry.outcome.goodput.setdefault(arrivals, []).append(found)
         return f"{found:.1f} requests/s within {self.slo_s * 1000:.0f} ms"
+
+    def climb(self, arrivals: str, limit: float, entry: Entry, repeat: int) -> str:
+        """Ask at rates from half of what the closed loop reached on, until one does not hold; keep the last that did.
+
+        All servers climb the same ladder, in turns, round after round: a machine that others share is
+        quicker in one minute than in the next, and a search for each by itself would tell that as their difference.
+
+        Args:
+            arrivals: ``poisson`` or ``gamma``.
+            limit: Rows a second of the tight loop.
+            entry: Who is asked.
+            repeat: The round; in each of them all meet the same arrivals.
+        """
+        requests, shortest, longest = self.plan.long
+        rates = [part * limit for part in PARTS]
+
+        def holds(step: int) -> bool:
+            rate = rates[step]
+            duration = seconds(rate, requests=requests, shortest=shortest, longest=longest)
+            level = self.ask(entry, rate, arrivals, repeat, duration_s=duration, kind="long")
+            if not level.holds and level.generator_limit:
+                # A load that came late says nothing of the server: once more, and that counts.
+                level = self.ask(entry, rate, arrivals, repeat, duration_s=duration, kind="long")
+            return level.holds
+
+        found = highest(holds, len(rates), sum(rate <= 0.5 * entry.rate for rate in rates) - 1)
+        rate = 0.0 if found is None else rates[found]
+        entry.outcome.goodput.setdefault(arrivals, []).append(rate)
+        return f"{rate:.1f} requests/s within {self.slo_s * 1000:.0f} ms"
 
     def ask(
         self, entry: Entry, rate: float, arrivals: str, repeat: int, *, duration_s: float, kind: str

@@ -20,10 +20,10 @@ class Plan:
     Args:
         repeats: Of the closed loop and of the tight loop.
         seconds: Of each of these.
-        goodput_repeats: Of the search for the highest rate that holds; the first is for all, the others for the contenders.
-        levels: Rates that each search tries for a short time, to know roughly where to look.
+        goodput_repeats: Of the climb to the highest rate that holds; the first is for all, the others for the contenders.
+        levels: Rates that a search for the best setting tries for a short time, to know roughly where to look.
         short: ⟨requests, shortest s, longest s⟩ of these.
-        decisive: Rates that it then tries for long.
+        decisive: Rates that such a search then tries for long.
         long: ⟨requests, shortest s, longest s⟩ of these; one request in a hundred must be a few.
         arrivals: ``poisson`` and ``gamma``; bursts are for the contenders alone.
         all_poisson: Look for everyone's goodput; else for the contenders' alone.
@@ -32,11 +32,11 @@ class Plan:
 
     repeats: int = 5
     seconds: float = 3.0
-    goodput_repeats: int = 2
+    goodput_repeats: int = 3
     levels: int = 4
     short: tuple[int, float, float] = (100, 2.0, 5.0)
     decisive: int = 4
-    long: tuple[int, float, float] = (300, 10.0, 30.0)
+    long: tuple[int, float, float] = (200, 5.0, 10.0)
     arrivals: tuple[str, ...] = ARRIVALS
     all_poisson: bool = True
     overload_s: float = 30.0

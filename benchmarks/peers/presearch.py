@@ -28,7 +28,7 @@ ROUNDS = 2
 SECONDS = 2.5
 # Below this part of the most rows a second a setting is not asked for its goodput.
 WORTH = 0.75
-PLAN = Plan(levels=5, decisive=1, long=(100, 3.0, 6.0))
+PLAN = Plan(levels=5, decisive=3, long=(100, 3.0, 6.0))
 
 
 def search(work: Work, peers: list[Peer], cache: Path) -> None:

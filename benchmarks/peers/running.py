@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import shutil
@@ -27,6 +26,7 @@ from benchmarks.peers.works import Work
 
 IN_PLACE = ("augury", "bare")  # in the project's own environment
 CHECKED_ROWS = 24
+FREE_WITHIN_S = 15.0
 # RoBERTa's quantised activations share a scale in a batch, so that scores move with their companions, by 0.05 or so; the
 # seed's are FP32.  Answers to other texts would be 0.25 off, with a third or half of the labels right.
 MEAN_DIFFERENCE, LABELS_RIGHT = 0.1, 0.7
@@ -207,11 +207,21 @@ class Running:
 def _check_free(port: int) -> None:
     """Else whoever has the port would be measured in the server's place.
 
+    A server that was there before may take a moment to go.
+
     Raises:
-        NotMeasured: Somebody listens there.
+        NotMeasured: Somebody listens there, and goes on doing so.
     """
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        raise NotMeasured(f"did not start: port {port} is in use by another process")
+    until_s = time.monotonic() + FREE_WITHIN_S
+    while True:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                pass
+        except OSError:
+            return
+        if time.monotonic() > until_s:
+            raise NotMeasured(f"did not start: port {port} is in use by another process")
+        time.sleep(0.2)
 
 
 def compare(kind: str, got: Sequence[list[float]], wanted: Sequence[list[float]]) -> str:

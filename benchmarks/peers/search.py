@@ -56,6 +56,26 @@ def settle_on(
     return held
 
 
+def highest(holds: Callable[[int], bool], steps: int, first: int) -> int | None:
+    """The highest step that holds: upwards from *first* until one does not, or downwards until one does.
+
+    >>> highest(lambda step: step <= 5, 9, 3), highest(lambda step: step <= 1, 9, 3), highest(lambda step: False, 9, 3)
+    (5, 1, None)
+    >>> highest(lambda step: True, 3, -1)
+    2
+    """
+    step = min(max(first, 0), steps - 1)
+    if holds(step):
+        while step + 1 < steps and holds(step + 1):
+            step += 1
+        return step
+    while step > 0:
+        step -= 1
+        if holds(step):
+            return step
+    return None
+
+
 def seconds(rate: float, *, requests: int, shortest: float, longest: float) -> float:
     """How long to ask at *rate*, so that 1 % of the requests are a few.
 

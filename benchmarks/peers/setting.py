@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Works that are searched; the others take what was found for the one behind them.
+# Works that are searched; the others, and peers that were not searched for one, take what was found for tweets.
 SEARCHED = ("tweets", "roberta")
-_LIKE = {"mixed": "tweets"}
+_ELSE = "tweets"
 # Of two whose goodput differs by less, the one with more rows a second is the better.
 TIE = 0.05
 
@@ -70,7 +70,8 @@ def chosen(
     """
     if work == "identity" or not file.exists():
         return settings[0], []
-    found = json.loads(file.read_text(encoding="utf-8")).get(_LIKE.get(work, work))
+    known = json.loads(file.read_text(encoding="utf-8"))
+    found = known.get(work, known.get(_ELSE))
     if found is None:
         return settings[0], []
     for setting in settings:

@@ -159,7 +159,8 @@ def _text(work: Mapping[str, Any], peers: Mapping[str, Peer]) -> list[str]:
         (
             f"The tight loop of the same runtime makes {spread(work['limits'])} rows/s ({layouts}). *Rows/s*: 32 clients in a closed loop, "
             f"one text each. *Goodput*: the highest rate with 99 % of all requests inside {slo} ms, Poisson or bursty (gamma, "
-            "CV² = 4) arrivals, in brackets as a part of the tight loop. *At 3×*: what is left of the best goodput at three times that rate. "
+            "CV² = 4) arrivals, in brackets as a part of the tight loop; rates go up in steps of a twentieth to a tenth of that, and the servers "
+            "take turns, round after round. *At 3×*: what is left of the best goodput at three times that rate. "
             "Bursts, repeats of the goodput and 3× are for Augury, the two best frameworks and the best other service; – was not asked. "
             f"{_cores(work)}"
         ),

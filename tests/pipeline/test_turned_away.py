@@ -40,7 +40,9 @@ async def test_nothing_is_done_for_who_is_turned_away(
         prepared.append(rows)
         return prepare(servable, inputs, rows, parameters)
 
-    def turn_away(scheduler: Scheduler, deadline_s: float | None, priority: int) -> None:
+    def turn_away(
+        scheduler: Scheduler, deadline_s: float | None, priority: int, least: int = 0
+    ) -> None:
         if deadline_s is not None:
             raise Overloaded("too much waits")
 

@@ -178,8 +178,13 @@ class Scheduler:
             # For quick models, too: one of their batches may hang. A look in 20 ms is all that it costs.
             self._watch.begin(self._loop)
 
-    def turn_away(self, deadline_s: float | None, priority: int) -> None:
+    def turn_away(self, deadline_s: float | None, priority: int, least: int = 0) -> None:
         """Refuse who cannot be in time, whatever they bring; for before the steps before the model.
+
+        Args:
+            deadline_s: Monotonic; ``None``: they have time.
+            priority: Theirs.
+            least: The length that they have at least.
 
         Raises:
             Overloaded: They cannot be in time.
@@ -188,7 +193,7 @@ class Scheduler:
             return
         now_s = self._clock.monotonic()
         with self._changed:
-            self._room.turn_away(deadline_s, priority, self._load(now_s), now_s)
+            self._room.turn_away(deadline_s, priority, least, self._load(now_s), now_s)
 
     def try_inline(
         self, columns: Columns, rows: int, deadline_s: float | None = None

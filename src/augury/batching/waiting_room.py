@@ -41,14 +41,14 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Shortest:
+class _Least:
     """The least work that there can be; nobody waits for it."""
 
     deadline_s: float | None
     priority: int
     enqueued_s: float
+    length: int
     rows: int = 1
-    length: int = 0
 
     def abandoned(self) -> bool:
         return True
@@ -148,8 +148,10 @@ class WaitingRoom:
             queue.remove(pushed)
             raise
 
-    def turn_away(self, deadline_s: float, priority: int, load: Load, now_s: float) -> None:
-        """Refuse who could not be in time with the shortest row there is, before more is done for them.
+    def turn_away(
+        self, deadline_s: float, priority: int, least: int, load: Load, now_s: float
+    ) -> None:
+        """Refuse who could not be in time with a row of length *least*, before more is done for them.
 
         Under overload most are refused, and what was done for them before is taken from the others.
 
@@ -158,14 +160,14 @@ class WaitingRoom:
         """
         if not (self.queue or load.free_at_s) or not self._cost.known:
             return
-        shortest = _Shortest(deadline_s, priority, now_s)
+        least_work = _Least(deadline_s, priority, now_s, least)
         # What does not fit into an idle machine either is told when its length is known.
-        if self._cost.tail(shortest.rows, shortest.length) >= deadline_s - now_s:
+        if self._cost.tail(least_work.rows, least_work.length) >= deadline_s - now_s:
             return
-        wait_s = self._policy.admit(shortest, self.queue, load, now_s)
+        wait_s = self._policy.admit(least_work, self.queue, load, now_s)
         if wait_s is not None and math.isfinite(wait_s):
             self._ledger.shed("admission")
-            raise self._refusal(shortest, wait_s, load, now_s)
+            raise self._refusal(least_work, wait_s, load, now_s)
 
     def call_next(
         self, load: Load, now_s: float, *, closing: bool

@@ -77,6 +77,9 @@ class Flights(Generic[T]):
     def __len__(self) -> int:
         return len(self._flights)
 
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._flights
+
     def get(self, key: bytes, priority: int = 0) -> Flight[T] | None:
         """The flight of *key* that is under way, if one is that goes as early as *priority* wants."""
         flight = self._flights.get(key)

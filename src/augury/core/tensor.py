@@ -7,7 +7,7 @@ in a batch.  BYTES columns are object arrays of ``bytes``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -107,6 +107,21 @@ def take_rows(column: Column, rows: Sequence[int] | slice) -> Column:
         kept = column.rows[rows] if isinstance(rows, slice) else tuple(column.rows[i] for i in rows)
         return Ragged(kept, column.pad)
     return column[rows] if isinstance(rows, slice) else column[list(rows)]
+
+
+def text_nbytes(columns: Mapping[str, Array]) -> int:
+    """Bytes of the texts alone that *columns* hold.
+
+    >>> text_nbytes({"text": bytes_column([b"one", b"two"]), "x": np.zeros((2, 3))})
+    6
+    """
+    return sum(
+        [
+            sum([len(value) for value in column.flat])
+            for column in columns.values()
+            if column.dtype == object
+        ]
+    )
 
 
 def column_nbytes(column: Column) -> int:

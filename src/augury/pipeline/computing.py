@@ -83,9 +83,10 @@ class Computing:
         started_s = self._clock.monotonic()
         try:
             if not servable.takes_rows_as_they_come:
-                servable.scheduler.turn_away(request.deadline_s, request.priority)
+                least = servable.least_length(request.inputs, answer.rows)
+                servable.scheduler.turn_away(request.deadline_s, request.priority, least)
             if is_small(request.inputs):
-                batch = servable.preprocess(request.inputs, answer.rows, request.parameters)
+                batch = servable.preprocess_now(request.inputs, answer.rows, request.parameters)
             else:
                 batch = await loop.run_in_executor(
                     self._executor,
@@ -194,8 +195,9 @@ class Computing:
         if is_small(inputs):
             try:
                 if not servable.takes_rows_as_they_come:
-                    servable.scheduler.turn_away(*_most_patient(missing))
-                queue(servable.preprocess(inputs, len(missing), request.parameters))
+                    least = servable.least_length(inputs, len(missing))
+                    servable.scheduler.turn_away(*_most_patient(missing), least)
+                queue(servable.preprocess_now(inputs, len(missing), request.parameters))
             except Exception as error:  # noqa: BLE001 - whoever waits for these rows is told
                 fail(error)
         else:

@@ -20,6 +20,7 @@ from augury.core.errors import (
     AuguryError,
     DeadlineExceeded,
     InvalidInput,
+    Overloaded,
     TooLarge,
     Unavailable,
 )
@@ -119,6 +120,32 @@ class Engine:
     ) -> KnownRows | None:
         """The same for a request that was asked before; see :meth:`Recall.asked_before`."""
         return self._recall.asked_before(servable, question)
+
+    def may_know(self, servable: ModelServable, key: bytes) -> bool:
+        """Whether a row that this process does not remember may be had without computing it; see there."""
+        return self._recall.may_know(servable, key)
+
+    def too_late(
+        self, servable: ModelServable, request: InferRequest, rows: int, now_s: float
+    ) -> Overloaded | None:
+        """Why *request*, of which nothing is remembered, cannot be in time; ``None``: it may be.
+
+        Args:
+            servable: What would have to compute it.
+            request: Its inputs may be of any shape yet.
+            rows: How many it has.
+            now_s: Monotonic time at which it came.
+        """
+        if request.deadline_s is None and servable.deadline_s is not None:
+            request = _due(request, now_s + servable.deadline_s)
+        if request.deadline_s is None:
+            return None
+        try:
+            least = servable.least_length(request.inputs, rows)
+            servable.scheduler.turn_away(request.deadline_s, request.priority, least)
+        except Overloaded as error:
+            return error
+        return None
 
     async def infer(self, request: InferRequest) -> InferResponse:
         """Answer *request*.

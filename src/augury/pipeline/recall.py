@@ -89,6 +89,10 @@ class Recall:
             servable.shelf_in(self._cache).questions.put(question, len(question[1]), keys)
         return known
 
+    def may_know(self, servable: ModelServable, key: bytes) -> bool:
+        """Whether the row *key* may be had without computing it: from a store, or from who computes it."""
+        return (self._stored is not None and servable.storing) or key in servable.flights
+
     def asked_before(
         self, servable: ModelServable, question: tuple[str, bytes]
     ) -> KnownRows | None:

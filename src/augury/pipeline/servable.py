@@ -17,6 +17,7 @@ from augury.batching.merge import gather_outputs
 from augury.batching.policies.base import BatchPolicy, PolicyContext
 from augury.batching.policies.registry import make_policy
 from augury.batching.scheduler import Scheduler, WorkResult
+from augury.batching.work import longest_row
 from augury.cache.flight import Flights
 from augury.cache.key import RowKeys, content_identity, load_identity
 from augury.cache.policies.base import Policy
@@ -25,7 +26,7 @@ from augury.core.cancellation import Cancellation
 from augury.core.clock import Clock
 from augury.core.errors import AuguryError, InvalidPackage, NotFound, RuntimeFailed
 from augury.core.signature import Signature, TensorSpec
-from augury.core.tensor import NUMPY_DTYPES, Array, Columns, zero_rows
+from augury.core.tensor import NUMPY_DTYPES, Array, Columns, text_nbytes, zero_rows
 from augury.observe.logs import get_logger
 from augury.observe.metrics import Metrics, VersionMetrics
 from augury.packages.manifest import InstancesTable
@@ -35,6 +36,7 @@ from augury.pipeline.calibration import calibrate
 from augury.pipeline.costs import CostBook, machine_facts
 from augury.pipeline.examples import example_columns, run_examples
 from augury.pipeline.joining import joins_of
+from augury.pipeline.lengths import LengthGuess
 from augury.pipeline.remembered import PredictionRows, RowShelf
 from augury.pipeline.transforms.base import Batch, TransformContext
 from augury.pipeline.transforms.registry import build_transforms
@@ -146,6 +148,8 @@ class ModelServable:
         self.deadline_s = batching.deadline_s
         max_rows = self._runtime.fixed_rows or batching.max_rows
         self._inline = InlineGate(batching.inline, hop_s, max_rows)
+        # What a row's bytes say of its length before it has one.
+        self._lengths = LengthGuess()
         self.scheduler = Scheduler(
             f"{package.name}/{package.version}",
             self.run_batch,
@@ -175,6 +179,19 @@ class ModelServable:
             step(batch)
         if self.joins is not None:
             self.joins.drop_spent(batch.columns)
+        return batch
+
+    def least_length(self, inputs: Mapping[str, Array], rows: int) -> int:
+        """The length that *inputs* have at least, before the steps; 0: nobody knows."""
+        return self._lengths.least(text_nbytes(inputs)) if rows == 1 and self._before else 0
+
+    def preprocess_now(
+        self, inputs: Mapping[str, Array], rows: int, parameters: Mapping[str, Any]
+    ) -> Batch:
+        """As :meth:`preprocess`, on the event loop; what a single row turns out to be is learnt."""
+        batch = self.preprocess(inputs, rows, parameters)
+        if rows == 1 and self._before and not batch.errors:
+            self._lengths.learn(text_nbytes(inputs), longest_row(batch.columns))
         return batch
 
     def run_batch(

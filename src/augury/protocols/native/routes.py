@@ -272,6 +272,7 @@ class PredictRoute:
             known = self._engine.known(servable, keys, question)
             if known is not None:
                 return self._remembered(servable, known, started_s)
+            may_know = len(keys) > 1 or self._engine.may_know(servable, keys[0])
         # Up to twenty times the body's size: not to be kept while the rows wait.
         body.rows.clear()
         if not decoded.positions:
@@ -286,6 +287,12 @@ class PredictRoute:
             refresh=wishes.cache.refresh,
             priority=priority,
         )
+        if not (may_know or decoded.errors):
+            # Under overload that is most of what comes: nothing more is done for it.
+            refusal = self._engine.too_late(servable, request, decoded.rows, started_s)
+            if refusal is not None:
+                answer = problem_answer(refusal)
+                return Outcome(answer, servable.package.name, servable.version_label)
         response = self._engine.infer_now(servable, request, keys)
         if response is None:
             return Pending(handle, request, decoded, keys, started_s)
