@@ -94,8 +94,16 @@ def test_what_does_not_start_is_ended(tmp_path: Path) -> None:
     assert gone(tmp_path)
 
 
-def test_nobody_else_is_measured_in_its_place(tmp_path: Path) -> None:
-    """A server that an earlier run left behind on the port is told, not asked."""
+def test_nobody_else_is_measured_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that an earlier run left behind on the port is told, not asked; one that goes is waited for."""
+    leaving = socket.create_server(("127.0.0.1", 0))
+    port = leaving.getsockname()[1]
+    threading.Timer(0.5, leaving.close).start()
+    peer = running(tmp_path, "right", port)
+    peer.stop()
+    monkeypatch.setattr("benchmarks.peers.running.FREE_WITHIN_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as left, pytest.raises(NotMeasured, match="in use"):
         running(tmp_path, "right", left.getsockname()[1])
 

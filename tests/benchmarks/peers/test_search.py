@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.peers.search import STEP, seconds, settle_on
+from benchmarks.peers.search import STEP, highest, seconds, settle_on
 
 
 @pytest.mark.parametrize("first", [50.0, 70.0, 90.0, 99.9, 101.0, 120.0, 180.0])
@@ -40,3 +40,19 @@ def test_slow_rates_are_asked_for_longer() -> None:
     assert seconds(100, requests=600, shortest=4, longest=8) == 6
     assert seconds(1, requests=600, shortest=4, longest=8) == 8
     assert seconds(5000, requests=600, shortest=4, longest=8) == 4
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_the_highest_step_is_found_from_anywhere(steps: int) -> None:
+    """Whatever holds up to a point, that point is found, and nothing is asked twice."""
+    for last in range(-1, steps):
+        for first in range(-2, steps + 2):
+            asked: list[int] = []
+
+            def holds(step: int, last: int = last, asked: list[int] = asked) -> bool:
+                asked.append(step)
+                return step <= last
+
+            assert highest(holds, steps, first) == (None if last < 0 else last)
+            assert len(asked) == len(set(asked))
+            assert set(asked) <= set(range(steps))
