@@ -36,7 +36,7 @@ class Plan:
     levels: int = 4
     short: tuple[int, float, float] = (100, 2.0, 5.0)
     decisive: int = 4
-    long: tuple[int, float, float] = (200, 5.0, 10.0)
+    long: tuple[int, float, float] = (200, 5.0, 15.0)
     arrivals: tuple[str, ...] = ARRIVALS
     all_poisson: bool = True
     overload_s: float = 30.0

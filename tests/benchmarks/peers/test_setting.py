@@ -21,7 +21,7 @@ def test_goodput_decides_and_the_rate_among_equals() -> None:
 
 
 def test_what_was_found_is_taken_the_next_time(tmp_path: Path) -> None:
-    """The file has the choice and all that was measured; mixed lengths take that of the tweets."""
+    """The file has the choice and all that was measured; works that were not searched take that of the tweets."""
     file = tmp_path / "setting.json"
     assert chosen(SETTINGS, "tweets", file) == (SETTINGS[0], [])
 
@@ -30,10 +30,11 @@ def test_what_was_found_is_taken_the_next_time(tmp_path: Path) -> None:
         == "two"
     )
 
-    for work in ("tweets", "mixed"):
+    for work in ("tweets", "mixed", "roberta"):
         setting, tried = chosen(SETTINGS, work, file)
         assert setting == SETTINGS[1]
         assert [one["rows_per_s"] for one in tried] == [300, 400]
+    write(file, "roberta", [Tried("one", 30, 10.0), Tried("two", 20, 5.0)], "2 cores")
     assert chosen(SETTINGS, "roberta", file)[0] == SETTINGS[0]
     assert chosen(SETTINGS, "identity", file)[0] == SETTINGS[0]
 
