@@ -2,7 +2,8 @@
 
 Augury alone, with the bundled model and without a cache: the rate that holds (99 % of all requests within the SLO), found by short
 runs and confirmed by a longer one, and then three times that rate.  The generator is `augury bench`'s, a process of its own, on a
-core of its own where there are three or more.
+core of its own where there are three or more; with two it shares the server's, and what it tells as the time of a refusal holds its own
+wait for a core, unless ``--apart`` gives each of them one.
 
     python -m benchmarks.overload [--package DIR] [--data FILE] [--slo-ms 100] [--seconds 30] [--rate R] [--apart]
 """

@@ -45,18 +45,16 @@ class OpenLoop:
             duration = seconds(rate, requests=requests, shortest=shortest, longest=longest)
             return self.ask(entry, rate, arrivals, repeat, duration_s=duration, kind="short").holds
 
-        def long(rate: float) -> bool:
-            requests, shortest, longest = self.plan.long
-            duration = seconds(rate, requests=requests, shortest=shortest, longest=longest)
-            level = self.ask(entry, rate, arrivals, repeat, duration_s=duration, kind="long")
-            if not level.holds and level.generator_limit:
-                # A load that came late says nothing of the server: once more, and that counts.
-                level = self.ask(entry, rate, arrivals, repeat, duration_s=duration, kind="long")
-            return level.holds
-
         first = FIRST[repeat % len(FIRST)] * max(1.0, entry.rate)
         near = search(briefly, first, precision=0.2, max_levels=self.plan.levels, lowest_rps=0.5)
-        found = settle_on(long, near or first / 4, most=self.plan.decisive) or 0.0
+        found = (
+            settle_on(
+                lambda rate: self._held(entry, rate, arrivals, repeat),
+                near or first / 4,
+                most=self.plan.decisive,
+            )
+            or 0.0
+        )
         entry.outcome.goodput.setdefault(arrivals, []).append(found)
         return f"{found:.1f} requests/s within {self.slo_s * 1000:.0f} ms"
 
@@ -72,22 +70,25 @@ class OpenLoop:
             entry: Who is asked.
             repeat: The round; in each of them all meet the same arrivals.
         """
-        requests, shortest, longest = self.plan.long
         rates = [part * limit for part in PARTS]
-
-        def holds(step: int) -> bool:
-            rate = rates[step]
-            duration = seconds(rate, requests=requests, shortest=shortest, longest=longest)
-            level = self.ask(entry, rate, arrivals, repeat, duration_s=duration, kind="long")
-            if not level.holds and level.generator_limit:
-                # A load that came late says nothing of the server: once more, and that counts.
-                level = self.ask(entry, rate, arrivals, repeat, duration_s=duration, kind="long")
-            return level.holds
-
-        found = highest(holds, len(rates), sum(rate <= 0.5 * entry.rate for rate in rates) - 1)
+        found = highest(
+            lambda step: self._held(entry, rates[step], arrivals, repeat),
+            len(rates),
+            sum(rate <= 0.5 * entry.rate for rate in rates) - 1,
+        )
         rate = 0.0 if found is None else rates[found]
         entry.outcome.goodput.setdefault(arrivals, []).append(rate)
         return f"{rate:.1f} requests/s within {self.slo_s * 1000:.0f} ms"
+
+    def _held(self, entry: Entry, rate: float, arrivals: str, repeat: int) -> bool:
+        """Whether *rate* held for long."""
+        requests, shortest, longest = self.plan.long
+        duration = seconds(rate, requests=requests, shortest=shortest, longest=longest)
+        level = self.ask(entry, rate, arrivals, repeat, duration_s=duration, kind="long")
+        if not level.holds and level.generator_limit:
+            # A load that came late says nothing of the server: once more, and that counts.
+            level = self.ask(entry, rate, arrivals, repeat, duration_s=duration, kind="long")
+        return level.holds
 
     def ask(
         self, entry: Entry, rate: float, arrivals: str, repeat: int, *, duration_s: float, kind: str

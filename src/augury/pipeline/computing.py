@@ -83,8 +83,9 @@ class Computing:
         started_s = self._clock.monotonic()
         try:
             if not servable.takes_rows_as_they_come:
-                least = servable.least_length(request.inputs, answer.rows)
-                servable.scheduler.turn_away(request.deadline_s, request.priority, least)
+                servable.turn_away(
+                    request.inputs, answer.rows, request.deadline_s, request.priority
+                )
             if is_small(request.inputs):
                 batch = servable.preprocess_now(request.inputs, answer.rows, request.parameters)
             else:
@@ -195,8 +196,7 @@ class Computing:
         if is_small(inputs):
             try:
                 if not servable.takes_rows_as_they_come:
-                    least = servable.least_length(inputs, len(missing))
-                    servable.scheduler.turn_away(*_most_patient(missing), least)
+                    servable.turn_away(inputs, len(missing), *_most_patient(missing))
                 queue(servable.preprocess_now(inputs, len(missing), request.parameters))
             except Exception as error:  # noqa: BLE001 - whoever waits for these rows is told
                 fail(error)

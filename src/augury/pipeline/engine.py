@@ -138,11 +138,8 @@ class Engine:
         """
         if request.deadline_s is None and servable.deadline_s is not None:
             request = _due(request, now_s + servable.deadline_s)
-        if request.deadline_s is None:
-            return None
         try:
-            least = servable.least_length(request.inputs, rows)
-            servable.scheduler.turn_away(request.deadline_s, request.priority, least)
+            servable.turn_away(request.inputs, rows, request.deadline_s, request.priority)
         except Overloaded as error:
             return error
         return None

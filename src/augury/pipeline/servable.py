@@ -185,6 +185,17 @@ class ModelServable:
         """The length that *inputs* have at least, before the steps; 0: nobody knows."""
         return self._lengths.least(text_nbytes(inputs)) if rows == 1 and self._before else 0
 
+    def turn_away(
+        self, inputs: Mapping[str, Array], rows: int, deadline_s: float | None, priority: int
+    ) -> None:
+        """Refuse *inputs* that cannot be in time, before the steps, as far as they can be judged there.
+
+        Raises:
+            Overloaded: They cannot.
+        """
+        if deadline_s is not None:
+            self.scheduler.turn_away(deadline_s, priority, self.least_length(inputs, rows))
+
     def preprocess_now(
         self, inputs: Mapping[str, Array], rows: int, parameters: Mapping[str, Any]
     ) -> Batch:
